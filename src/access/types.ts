@@ -1,0 +1,119 @@
+/** The values the access language is made of: what is known of a connection, and what the tables say about it. */
+
+/**
+ * One side of a connection. Three states of a name are three things: absent = nobody has asked yet;
+ * "unknown" = asked, and there is none; "paranoid" = there is one, but it does not lead back to the address.
+ */
+export interface Endpoint {
+  /** Canonical numeric text (IPv4-mapped text is kept as the socket gave it); "unknown" when the socket could not tell. */
+  readonly address: string;
+  readonly name?: string;
+  /** Absent where the socket could not tell. */
+  readonly port?: number;
+}
+
+/** What is known about one connection when the tables are asked. */
+export interface Request {
+  /** The process name that the tables match on, such as "sshd". */
+  readonly daemon: string;
+  readonly client: Endpoint;
+  /** The local address that the client reached. */
+  readonly server: Endpoint;
+  /** The client's user by RFC 1413; absent = not asked, "unknown" = asked and not available. */
+  readonly user?: string;
+  /** Expands %p; absent reads as 0. */
+  readonly processId?: number;
+  /** How the `aclexec` commands asked for so far have ended, in the order in which they were asked for. */
+  readonly commands?: readonly CommandOutcome[];
+}
+
+/** "succeeded" is exit status 0; everything else (status, signal, time limit, no shell) is "failed". */
+export type CommandOutcome = "succeeded" | "failed";
+
+/** A fact that a decision needs before it can go on. The caller finds it, adds it to the request, and asks again. */
+export type Fact =
+  | { readonly kind: "clientName" }
+  | { readonly kind: "serverName" }
+  /** `withinMs`: the limit set by `rfc931 N`; absent = the configured one. */
+  | { readonly kind: "user"; readonly withinMs?: number }
+  /** Adds one more outcome to `Request.commands`. */
+  | { readonly kind: "aclexec"; readonly command: Command };
+
+/** A shell command as a rule asks for it: expanded, and with what the options before it have set. */
+export interface Command {
+  /** For `/bin/sh -c`; every %-expansion in it is already harmless to a shell. */
+  readonly line: string;
+  /** What `setenv` has added so far. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly umask?: number;
+  readonly nice?: number;
+  readonly user?: string;
+  readonly group?: string;
+}
+
+/** The place of a rule: the file as it was named, and the last physical line of the rule, counted from 1. */
+export interface RuleReference {
+  readonly file: string;
+  readonly line: number;
+  /** The rule as written, continuation lines joined. */
+  readonly text: string;
+}
+
+/** A side effect that a rule asks for, in the order of its options. `access/` only names it; `act/` does it. */
+export type Effect =
+  | { readonly kind: "spawn"; readonly command: Command }
+  /** Bytes for the client: one file, read and expanded by the caller with `expand`. */
+  | { readonly kind: "banners"; readonly directory: string }
+  | { readonly kind: "keepalive" }
+  /** After the end, unsent bytes get so many seconds, then a reset; 0 resets at once. */
+  | { readonly kind: "linger"; readonly seconds: number };
+
+/** Syslog facility and level that a rule's `severity` asks for; facility absent = the daemon's own. */
+export interface Severity {
+  readonly facility?: string;
+  readonly level: string;
+}
+
+interface Outcome {
+  /** The rule that decided; absent where none matched, or where a table could not be read. */
+  readonly rule?: RuleReference;
+  /** "rule": a rule said so; "no_match": none matched; "error": the rule or the table is broken, so we refuse. */
+  readonly reason: "rule" | "no_match" | "error";
+  readonly effects: readonly Effect[];
+  readonly severity?: Severity;
+  /** What was wrong on the way to this verdict, for the log. */
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** The result of asking the tables. Nothing but "allow" ever opens a backend connection. */
+export type Verdict =
+  | ({ readonly kind: "allow" } & Outcome)
+  | ({ readonly kind: "refuse" } & Outcome)
+  | ({ readonly kind: "twist"; readonly command: Command } & Outcome);
+
+/** A verdict, or the fact that is needed first. */
+export type Step = Verdict | { readonly kind: "need"; readonly fact: Fact };
+
+/** Something wrong with a table, and where. `code` is stable and documented in docs/diagnostics.md. */
+export interface Diagnostic {
+  readonly file: string;
+  /** Counted from 1; 0 where the whole file is meant. */
+  readonly line: number;
+  /** Counted from 1; absent where the whole line is meant. */
+  readonly column?: number;
+  readonly severity: "error" | "warning";
+  readonly code: string;
+  /** What is wrong, offending text in double quotes; lower case, no final stop. */
+  readonly message: string;
+  /** The text to write instead, or what to do. */
+  readonly hint?: string;
+}
+
+/**
+ * What a reader of files found at one path.
+ * "missing" reads as an empty table; "unreadable" does not: a deny table that cannot be read refuses everyone.
+ */
+export type Source =
+  | { readonly kind: "text"; readonly bytes: Uint8Array }
+  | { readonly kind: "missing" }
+  | { readonly kind: "unreadable"; readonly reason: string };
