@@ -8,9 +8,17 @@ export interface Endpoint {
   /** Canonical numeric text (IPv4-mapped text is kept as the socket gave it); "unknown" when the socket could not tell. */
   readonly address: string;
   readonly name?: string;
+  /** How the search for the name ended: for the record only, no rule sees it. Absent where nobody has searched. */
+  readonly nameStatus?: NameStatus;
   /** Absent where the socket could not tell. */
   readonly port?: number;
 }
+
+/**
+ * How the search for a name ended. "ok": it leads back to the address; "paranoid": it does not; "nxdomain": DNS says there
+ * is none; the others say why DNS could not tell. A name that could not be checked in time is "paranoid" with "timeout".
+ */
+export type NameStatus = "ok" | "nxdomain" | "timeout" | "servfail" | "refused" | "paranoid" | "error";
 
 /** What is known about one connection when the tables are asked. */
 export interface Request {

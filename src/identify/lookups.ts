@@ -1,0 +1,103 @@
+/** Finds the facts that a decision asks for, and the names that only the record wants. */
+
+import type { Endpoint, Fact, Request } from "../access/types.ts";
+import type { FoundName } from "./reverse-dns.ts";
+import { ReverseDns } from "./reverse-dns.ts";
+
+/** Settings of every look-up; in the configuration they are `names` and `ident`. */
+export interface LookupOptions {
+  /** "never": every name is "unknown" and nothing is asked; "always": `ahead` works too. */
+  readonly reverse: "always" | "needed" | "never";
+  /** Milliseconds for one name, from the question to its end. */
+  readonly timeoutMs: number;
+  /** Numeric addresses, with a port where it is not 53; empty = the system's. */
+  readonly servers: readonly string[];
+  /** "" = none. */
+  readonly hostsFile: string;
+  /** Milliseconds for one ident query, the connect included, where the rule sets no limit of its own. */
+  readonly identTimeoutMs: number;
+  /** Name look-ups under way at once; the rest wait inside their own limit. */
+  readonly maxInFlight?: number;
+  /** Names remembered. */
+  readonly cacheEntries?: number;
+  /** Hears libwrap's words about names that do not lead back, once for each look-up; printable and one line. */
+  readonly warn?: (warning: string) => void;
+  /** Monotonic milliseconds; for tests. */
+  readonly now?: () => number;
+}
+
+/**
+ * A thousand new peers within a second must not stand in line behind a server that takes 0.4 s for both questions; a line of
+ * twice the number would only fill the receive buffer of the one UDP socket that all questions share.
+ */
+const defaultInFlight = 1000;
+const defaultCacheEntries = 10_000;
+
+/** One per policy in force; `close` it when the policy goes. */
+export class Lookups {
+  readonly #options: LookupOptions;
+  readonly #names: ReverseDns;
+
+  /** @throws TypeError (ERR_INVALID_IP_ADDRESS) where one of `servers` is no numeric address */
+  constructor(options: LookupOptions) {
+    this.#options = options;
+    this.#names = new ReverseDns({
+      maxInFlight: defaultInFlight,
+      cacheEntries: defaultCacheEntries,
+      now: () => performance.now(),
+      ...options,
+    });
+  }
+
+  /**
+   * Finds one fact and adds it to the request.
+   *
+   * @param signal ends the waiting: the fact is then "unknown"
+   * @returns the request with the fact in it, "unknown" at worst; names carry their `nameStatus` for the record
+   *
+   * Never rejects. A fact that is already there is not asked for again. "aclexec" is not a question to the network: the
+   * request comes back as it was.
+   */
+  async find(fact: Fact, request: Request, signal: AbortSignal): Promise<Request> {
+    switch (fact.kind) {
+      case "clientName":
+        return { ...request, client: await this.#named(request.client, signal) };
+      case "serverName":
+        return { ...request, server: await this.#named(request.server, signal) };
+      case "user":
+        return { ...request, user: request.user ?? "unknown" };
+      case "aclexec":
+        return request;
+      default:
+        return fact satisfies never;
+    }
+  }
+
+  /**
+   * Looks for the client's name beside the decision (`names.reverse: always`), for the record only: a rule must not see a
+   * name that no rule asked for.
+   *
+   * @returns the request with the name, once it is known; undefined where none is looked for: another setting, a name that
+   *   is already there, or so many look-ups under way that those which a rule needs would have to wait
+   *
+   * Never rejects. A decision that needs the name while it is under way waits for the same answer.
+   */
+  ahead(request: Request): Promise<Request> | undefined {
+    if (this.#options.reverse !== "always" || request.client.name !== undefined || this.#names.isBusy()) {
+      return undefined;
+    }
+    return this.#named(request.client).then((client) => ({ ...request, client }));
+  }
+
+  /** Ends what is under way; the names asked for become "unknown". */
+  close(): void {
+    this.#names.close();
+  }
+
+  async #named(endpoint: Endpoint, signal?: AbortSignal): Promise<Endpoint> {
+    if (endpoint.name !== undefined) return endpoint;
+    if (this.#options.reverse === "never") return { ...endpoint, name: "unknown" };
+    const found: FoundName = await this.#names.find(endpoint.address, signal);
+    return { ...endpoint, name: found.name, nameStatus: found.status };
+  }
+}

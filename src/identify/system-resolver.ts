@@ -1,0 +1,81 @@
+/** The DNS servers to ask, as they are now: the configured ones, or the system's, read again when resolv.conf changes. */
+
+import { promises as dns } from "node:dns";
+import { statSync } from "node:fs";
+
+/** Settings of one try; together with the number of tries they stay inside the limit of a whole look-up. */
+export interface ResolverOptions {
+  /** "address" or "address:port" or "[v6]:port"; empty = the system's. */
+  readonly servers: readonly string[];
+  /** Milliseconds a whole look-up may take. */
+  readonly timeoutMs: number;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+}
+
+/**
+ * Hands out the resolver to ask with. A resolver of Node keeps the servers that it read when it was made, so after a change
+ * of resolv.conf there is a new one; questions under way end on the old one.
+ */
+export class SystemResolver {
+  readonly #options: ResolverOptions;
+  #resolver: dns.Resolver;
+  #stamp: string;
+  #checkedAt: number;
+  #generation = 0;
+
+  /** @throws TypeError (ERR_INVALID_IP_ADDRESS) where a server is no numeric address */
+  constructor(options: ResolverOptions) {
+    this.#options = options;
+    this.#stamp = stampOf();
+    this.#checkedAt = options.now();
+    this.#resolver = this.#create();
+  }
+
+  /** Grows with every change of the servers: what older ones said may be wrong now. */
+  generation(): number {
+    this.#refresh();
+    return this.#generation;
+  }
+
+  /** The resolver to ask the next question with; do not keep it. */
+  current(): dns.Resolver {
+    this.#refresh();
+    return this.#resolver;
+  }
+
+  /** Ends every question under way on the current resolver with ECANCELLED. */
+  close(): void {
+    this.#resolver.cancel();
+  }
+
+  #refresh(): void {
+    if (this.#options.servers.length > 0) return;
+    const now = this.#options.now();
+    if (now - this.#checkedAt < checkEveryMs) return;
+    this.#checkedAt = now;
+    const stamp = stampOf();
+    if (stamp === this.#stamp) return;
+    this.#stamp = stamp;
+    this.#generation++;
+    this.#resolver = this.#create();
+  }
+
+  #create(): dns.Resolver {
+    // A second server, or a second try, must get its turn before the whole look-up is over; later tries wait longer.
+    const resolver = new dns.Resolver({
+      timeout: Math.max(50, Math.floor(this.#options.timeoutMs / 3)),
+      tries: 2,
+    });
+    if (this.#options.servers.length > 0) resolver.setServers(this.#options.servers);
+    return resolver;
+  }
+}
+
+const resolvConf = "/etc/resolv.conf";
+const checkEveryMs = 1000;
+
+function stampOf(): string {
+  const stat = statSync(resolvConf, { throwIfNoEntry: false, bigint: true });
+  return stat === undefined ? "none" : `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+}
