@@ -1,0 +1,114 @@
+/** Numeric addresses as the C library reads them, which is what tables rely on. */
+import { isSpace } from "./text.ts";
+
+/** An IPv6 address as four 32-bit words, high to low. */
+export type Words = readonly [number, number, number, number];
+
+/** An IPv4 number that inet_addr(3) cannot tell from its error value: 255.255.255.255. */
+const INADDR_NONE = 0xffffffff;
+
+/**
+ * Reads a four-part dotted quad by the rules of inet_addr(3): each part decimal, octal with a leading 0, or 0x hex.
+ *
+ * @returns 0 to 2^32-2; undefined for anything else, 255.255.255.255 among it, as inet_addr(3) has it.
+ */
+export function parseQuad(text: string): number | undefined {
+  let value = 0;
+  let at = 0;
+  for (let part = 0; part < 4; part++) {
+    const end = endOfPart(text, at);
+    const number = parsePart(text.slice(at, end));
+    if (number === undefined || number > 255) return undefined;
+    value = value * 256 + number;
+    if (part < 3 && text[end] !== ".") return undefined;
+    at = end + (part < 3 ? 1 : 0);
+  }
+  // After a blank, inet_addr(3) does not look; but a dot there would make a fifth run for tcpd's own count.
+  if (at < text.length && !(isSpace(text.charCodeAt(at)) && onlyOneRun(text, at))) return undefined;
+  return value === INADDR_NONE ? undefined : value;
+}
+
+/** Takes the `::ffff:` off a dotted IPv4-mapped address; any other text comes back as it is. */
+export function unwrapMapped(text: string): string {
+  if (text.length < 14 || text.charCodeAt(0) !== 58) return text;
+  if (text.slice(0, 7).toLowerCase() !== "::ffff:") return text;
+  const quad = text.slice(7);
+  return parseQuad(quad) === undefined ? text : quad;
+}
+
+/**
+ * Reads numeric IPv6 by the rules of inet_pton(3), with an optional `%scope` as getaddrinfo(3) takes it.
+ *
+ * @param hasInterface says whether an interface of that name exists; only link-local addresses are asked about
+ * @returns undefined for what is none; the scope itself is dropped, as the comparison ignores it
+ */
+export function parseIpv6(text: string, hasInterface: (name: string) => boolean): Words | undefined {
+  const percent = text.indexOf("%");
+  if (percent < 0) return parseWords(text);
+  const words = parseWords(text.slice(0, percent));
+  if (words === undefined) return undefined;
+  const scope = text.slice(percent + 1);
+  const isNumber = /^\d{1,10}$/.test(scope) && Number(scope) <= 0xffffffff;
+  return isNumber || (isLinkLocal(words) && scope !== "" && hasInterface(scope)) ? words : undefined;
+}
+
+/** The `index`-th word of the mask of a prefix of `bits` bits, as an unsigned number. */
+export function maskWord(bits: number, index: number): number {
+  const left = bits - index * 32;
+  return left >= 32 ? 0xffffffff : left <= 0 ? 0 : (0xffffffff << (32 - left)) >>> 0;
+}
+
+function endOfPart(text: string, start: number): number {
+  let end = start;
+  while (end < text.length && /[0-9a-zA-Z]/.test(text.charAt(end))) end++;
+  return end;
+}
+
+function parsePart(part: string): number | undefined {
+  if (/^0[xX][0-9a-fA-F]+$/.test(part)) return Number.parseInt(part.slice(2), 16);
+  if (/^0[0-7]*$/.test(part)) return Number.parseInt(part, 8);
+  return /^[1-9][0-9]*$/.test(part) ? Number(part) : undefined;
+}
+
+function onlyOneRun(text: string, at: number): boolean {
+  return !/\.[^.]/.test(text.slice(at));
+}
+
+function isLinkLocal(words: Words): boolean {
+  const high = words[0] >>> 16;
+  return (high & 0xffc0) === 0xfe80 || (high & 0xff0f) === 0xff02;
+}
+
+function parseWords(text: string): Words | undefined {
+  // The longest spelling there is; longer text would only cost time.
+  if (text.length < 2 || text.length > 45) return undefined;
+  const halves = text.split("::");
+  if (halves.length > 2) return undefined;
+  const head = parseGroups(halves[0] ?? "", halves.length === 1);
+  const tail = halves.length === 2 ? parseGroups(halves[1] ?? "", true) : [];
+  if (head === undefined || tail === undefined) return undefined;
+  const missing = 8 - head.length - tail.length;
+  if (halves.length === 1 ? missing !== 0 : missing < 1) return undefined;
+  const groups = [...head, ...Array.from({ length: missing }, () => 0), ...tail];
+  const word = (index: number): number => (groups[index * 2] ?? 0) * 65536 + (groups[index * 2 + 1] ?? 0);
+  return [word(0), word(1), word(2), word(3)];
+}
+
+function parseGroups(text: string, mayEndInQuad: boolean): number[] | undefined {
+  if (text === "") return [];
+  const groups: number[] = [];
+  const parts = text.split(":");
+  for (const [index, part] of parts.entries()) {
+    if (/^[0-9a-fA-F]{1,4}$/.test(part)) {
+      groups.push(Number.parseInt(part, 16));
+      continue;
+    }
+    const isLast = index === parts.length - 1;
+    if (!mayEndInQuad || !isLast || !/^(?:(?:0|[1-9]\d{0,2})(?:\.(?!$)|$)){4}$/.test(part)) return undefined;
+    const quad = part.split(".").map(Number);
+    if (quad.some((number) => number > 255)) return undefined;
+    const [first = 0, second = 0, third = 0, fourth = 0] = quad;
+    groups.push(first * 256 + second, third * 256 + fourth);
+  }
+  return groups;
+}

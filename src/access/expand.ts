@@ -1,0 +1,97 @@
+/** %-expansions of commands, environment and banners, made harmless to a shell. */
+import type { Endpoint, Fact, Request } from "./types.ts";
+
+/** The result of an expansion; `problems` are sentences for the log. */
+export type Expansion =
+  | { readonly kind: "text"; readonly text: string; readonly problems: readonly string[] }
+  | { readonly kind: "need"; readonly fact: Fact }
+  /** Longer than `MAX_EXPANSION`. tcpd ends its process here; a rule that meets it refuses the client. */
+  | { readonly kind: "tooLong"; readonly problem: string };
+
+/** Characters that an expansion may grow to, as in tcpd. */
+export const MAX_EXPANSION = 8191;
+
+/**
+ * Replaces every `%x` of a text: %a %A address, %h %H name if known already or else address, %n %N name, %c client with
+ * user if known already, %s daemon with server, %d daemon, %u user, %p process id, %r %R port, %% a percent sign.
+ *
+ * What comes from outside keeps only characters that mean nothing to a shell, the rest become `_`; the text around it
+ * is left as it is. %n, %N and %u ask for their fact when the request does not hold it yet; no other does. An unknown
+ * letter expands to nothing, with a problem; a lone % at the end stays. Single pass. Source: hosts_access(5) % EXPANSIONS.
+ *
+ * @param text a string of bytes (one character each) or plain ASCII
+ */
+export function expand(text: string, request: Request): Expansion {
+  const problems: string[] = [];
+  let result = "";
+  let at = 0;
+  while (at < text.length) {
+    const percent = text.indexOf("%", at);
+    if (percent < 0 || percent === text.length - 1) {
+      result += text.slice(at);
+      break;
+    }
+    result += text.slice(at, percent);
+    const letter = text.charAt(percent + 1);
+    const value = expansionOf(letter, request);
+    if (typeof value === "object") return { kind: "need", fact: value };
+    if (value === undefined) problems.push(`unrecognized %${letter}`);
+    else result += value;
+    if (result.length > MAX_EXPANSION) break;
+    at = percent + 2;
+  }
+  if (result.length <= MAX_EXPANSION) return { kind: "text", text: result, problems };
+  return { kind: "tooLong", problem: `expansion too long: ${result.slice(0, 30)}...` };
+}
+
+function expansionOf(letter: string, request: Request): string | Fact | undefined {
+  const { client, server, user } = request;
+  switch (letter) {
+    case "a":
+      return harmless(client.address);
+    case "A":
+      return harmless(server.address);
+    case "h":
+      return harmless(nameOrAddress(client));
+    case "H":
+      return harmless(nameOrAddress(server));
+    case "n":
+      return client.name === undefined ? { kind: "clientName" } : harmless(client.name);
+    case "N":
+      return server.name === undefined ? { kind: "serverName" } : harmless(server.name);
+    case "u":
+      return user === undefined ? { kind: "user" } : harmless(user);
+    case "c":
+      return harmless(isKnown(user) ? `${user}@${nameOrAddress(client)}` : nameOrAddress(client));
+    case "s":
+      return harmless(withServer(request.daemon, nameOrAddress(server)));
+    case "d":
+      return harmless(request.daemon);
+    case "p":
+      return String(request.processId ?? 0);
+    case "r":
+      return String(client.port ?? 0);
+    case "R":
+      return String(server.port ?? 0);
+    case "%":
+      return "%";
+    default:
+      return undefined;
+  }
+}
+
+function withServer(daemon: string, host: string): string {
+  return host === "unknown" ? daemon : `${daemon}@${host}`;
+}
+
+function nameOrAddress({ name, address }: Endpoint): string {
+  return isKnown(name) && name !== "paranoid" ? name : address;
+}
+
+function isKnown(name: string | undefined): name is string {
+  return name !== undefined && name !== "unknown";
+}
+
+function harmless(text: string): string {
+  return text.replace(/[^A-Za-z0-9!@%\-_=+:,./]/g, "_");
+}

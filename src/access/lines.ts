@@ -1,0 +1,144 @@
+/** From the bytes of a table to its logical lines. */
+import type { Diagnostic } from "./types.ts";
+import { byteString } from "./text.ts";
+
+/** A logical line: continuation lines joined, without its final newline. */
+export interface LogicalLine {
+  /** A string of bytes; never blank, never a comment. */
+  readonly text: string;
+  /** Its last physical line, counted from 1, as tcpd counts (a line that a NUL byte has cut is not counted). */
+  readonly line: number;
+}
+
+/** What the bytes of a table hold. */
+export interface Lines {
+  readonly lines: readonly LogicalLine[];
+  /** The table ends before its bytes do: a line was longer than we take. libwrap's word for the rest is "ignored". */
+  readonly isCutShort: boolean;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** Bytes in one logical line at most. tcpd: 2046; the files of our day hold longer ones. */
+export const MAX_LINE_BYTES = 1 << 20;
+
+/** Remarks on one file at most: binary junk must not fill the memory with them. */
+export const MAX_DIAGNOSTICS = 1000;
+
+const NEWLINE = 10;
+const BACKSLASH = 92;
+const HASH = 35;
+
+/**
+ * Splits a table into logical lines.
+ *
+ * A backslash right before a newline joins the next line, before comments are recognised; `#` starts a comment in
+ * column 1 only; a NUL byte swallows the rest of its physical line and glues the next one on. A byte-order mark is
+ * skipped (tcpd: part of the first daemon's name). A last line without newline is a line like any other, with a
+ * warning (tcpd: an error that denies everyone from hosts.deny). Linear in the input. Source: hosts_access(5).
+ */
+export function readLines(file: string, bytes: Uint8Array): Lines {
+  const reader = new LineReader(file, bytes);
+  const lines: LogicalLine[] = [];
+  for (let next = reader.next(); next !== undefined; next = reader.next()) lines.push(next);
+  return { lines, isCutShort: reader.isCutShort, diagnostics: reader.diagnostics };
+}
+
+/** Walks over one table, a logical line at a time. */
+class LineReader {
+  readonly diagnostics: Diagnostic[] = [];
+  isCutShort = false;
+  private at = 0;
+  private line = 0;
+  private readonly file: string;
+  private readonly bytes: Uint8Array;
+
+  constructor(file: string, bytes: Uint8Array) {
+    this.file = file;
+    this.bytes = bytes;
+    if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+      this.at = 3;
+      this.note("warning", 1, "byte-order-mark", "the file begins with a byte-order mark; it is skipped");
+    }
+  }
+
+  next(): LogicalLine | undefined {
+    while (this.at < this.bytes.length) {
+      const text = this.logicalLine();
+      if (text === undefined) return undefined;
+      if (text.charCodeAt(0) !== HASH && !isBlank(text)) return { text, line: this.line };
+    }
+    return undefined;
+  }
+
+  /** The next logical line with its comments and blanks; undefined at the end, and at a line that is too long. */
+  private logicalLine(): string | undefined {
+    const { bytes } = this;
+    const pieces: string[] = [];
+    let length = 0;
+    let hasNul = false;
+    while (this.at < bytes.length) {
+      const start = this.at;
+      const newline = bytes.indexOf(NEWLINE, start);
+      const stop = newline < 0 ? bytes.length : newline;
+      // A string ends at its first NUL for C, so the newline after it is not seen and the next line goes on here.
+      const nul = bytes.subarray(start, stop).indexOf(0);
+      let end = nul < 0 ? stop : start + nul;
+      this.at = newline < 0 ? bytes.length : newline + 1;
+      const isEnded = newline >= 0 && nul < 0;
+      const isContinued = isEnded && end > start && bytes[end - 1] === BACKSLASH;
+      if (isContinued) end--;
+      if (isEnded) this.line++;
+      length += end - start;
+      if (length > MAX_LINE_BYTES) return this.cutShort(isEnded);
+      if (end > start) pieces.push(byteString(bytes, start, end));
+      if (nul >= 0 && !hasNul) {
+        hasNul = true;
+        const message = "NUL byte: the rest of this line is lost, and the next line is joined to it";
+        this.note("warning", this.line + 1, "nul-byte", message);
+      }
+      if (isEnded && !isContinued) return pieces.join("");
+    }
+    const text = pieces.join("");
+    if (text === "") return undefined;
+    if (bytes.at(-1) !== NEWLINE) this.line++;
+    if (text.charCodeAt(0) !== HASH && !isBlank(text)) {
+      this.note(
+        "warning",
+        this.line,
+        "missing-newline",
+        "the last line has no newline; it is taken as a line like any other",
+        "end the file with a newline: tcpd ignores this line, and in hosts.deny refuses everyone it reaches",
+      );
+    }
+    return text;
+  }
+
+  private cutShort(isCounted: boolean): undefined {
+    this.isCutShort = true;
+    this.at = this.bytes.length;
+    this.note(
+      "error",
+      this.line + (isCounted ? 0 : 1),
+      "line-too-long",
+      `the line is longer than ${MAX_LINE_BYTES} bytes; this line and all after it are ignored`,
+      "split it into several rules, or name a /file with the patterns",
+    );
+  }
+
+  private note(
+    severity: Diagnostic["severity"],
+    line: number,
+    code: string,
+    message: string,
+    hint?: string,
+  ): void {
+    if (this.diagnostics.length >= MAX_DIAGNOSTICS) return;
+    const place = { file: this.file, line, severity, code, message };
+    this.diagnostics.push(hint === undefined ? place : { ...place, hint });
+  }
+}
+
+/** Blank is space, tab, CR and LF only; a form feed is text. */
+function isBlank(text: string): boolean {
+  return /^[ \t\r\n]*$/.test(text);
+}

@@ -1,0 +1,52 @@
+/** Tables are bytes. Inside the language a text is a string of bytes, one character each, so that nothing is lost. */
+
+const CHUNK = 8192;
+const NOT_ASCII = /[^\0-\x7f]/;
+
+/** The bytes from `start` up to `end` as a string of bytes (Latin-1 in effect). */
+export function byteString(bytes: Uint8Array, start: number, end: number): string {
+  let text = "";
+  for (let at = start; at < end; at += CHUNK) {
+    // A spread call has an argument limit, hence the chunks.
+    text += String.fromCharCode(...bytes.subarray(at, Math.min(at + CHUNK, end)));
+  }
+  return text;
+}
+
+/** A string of bytes as people and programs read it: UTF-8 decoded, bytes that are none replaced by U+FFFD. */
+export function readable(text: string): string {
+  if (!NOT_ASCII.test(text)) return text;
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
+  return new TextDecoder().decode(bytes);
+}
+
+/** An ordinary string (a name of the configuration, say) as the string of bytes that a table would spell. */
+export function asBytes(text: string): string {
+  if (!NOT_ASCII.test(text)) return text;
+  const bytes = new TextEncoder().encode(text);
+  return byteString(bytes, 0, bytes.length);
+}
+
+/** Lower case of A to Z only, as strcasecmp(3) in the C locale compares. */
+export function lowerCase(text: string): string {
+  return NOT_ASCII.test(text) ? text.replace(/[A-Z]+/g, (run) => run.toLowerCase()) : text.toLowerCase();
+}
+
+/** White space as isspace(3) has it in the C locale. */
+export function isSpace(code: number): boolean {
+  return code === 32 || (code >= 9 && code <= 13);
+}
+
+/** Where `char` stands in `text` outside brackets, from `from` on; -1 if nowhere. Depth counts from zero at `from`. */
+export function indexOutsideBrackets(text: string, char: string, from = 0): number {
+  let depth = 0;
+  const wanted = char.charCodeAt(0);
+  for (let at = from; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === wanted && depth === 0) return at;
+    if (code === 91) depth++;
+    else if (code === 93) depth--;
+  }
+  return -1;
+}
