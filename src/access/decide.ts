@@ -6,7 +6,7 @@ import { isInNetgroup } from "./netgroup.ts";
 import { matchNet4, matchNet6, matchText, subject } from "./pattern.ts";
 import type { ClientPattern, DaemonPattern, HostPattern, TextPattern } from "./pattern.ts";
 import { parseIpv6, parseQuad } from "./addresses.ts";
-import { applyOptions, type Applied } from "./options.ts";
+import { applyOptions, placeProblem, type Applied } from "./options.ts";
 import { asBytes, lowerCase, readable } from "./text.ts";
 
 /** One side of the connection, made ready for the patterns. */
@@ -84,10 +84,7 @@ function runRule(
     rule: { file, line, text: readable(rule.text) },
     reason: verdict === "error" ? ("error" as const) : ("rule" as const),
     effects,
-    diagnostics: [
-      ...before,
-      ...applied.problems.map((problem) => ({ file, line, ...problem, message: readable(problem.message) })),
-    ],
+    diagnostics: [...before, ...applied.problems.map((problem) => placeProblem(problem, file, line))],
     ...(severity !== undefined && { severity }),
   };
   if (twist !== undefined) return { kind: "twist", command: twist, ...outcome };
@@ -129,13 +126,13 @@ function matchHost(pattern: HostPattern, side: Side, tables: Tables): Answer {
       const address = parseIpv6(side.address, () => true);
       return address !== undefined && matchNet6(pattern.net, pattern.bits, address);
     }
-    case "dead":
-      return false;
     case "text":
       if (matchText(pattern.pattern, side.address)) return true;
       if (!pattern.mayBeName) return false;
       return side.name === undefined ? side.ask : matchText(pattern.pattern, side.name);
+    case "dead":
   }
+  return false;
 }
 
 function isKnownName(name: string): boolean {

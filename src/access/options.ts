@@ -1,5 +1,5 @@
 /** The options of a rule: one table row per keyword, read left to right when the rule matches. */
-import type { Command, Effect, Fact, Request, Severity } from "./types.ts";
+import type { Command, Diagnostic, Effect, Fact, Request, Severity } from "./types.ts";
 import type { Accounts } from "./tables.ts";
 import { expand } from "./expand.ts";
 import { wholeInt, wholeOctal } from "./numbers.ts";
@@ -216,12 +216,23 @@ export function checkOptions(text: string, accounts: Accounts | undefined): Opti
   const fields = splitOptions(text);
   const nobody = { address: "unknown", name: "unknown" };
   const request: Request = { daemon: "unknown", client: nobody, server: nobody, user: "unknown" };
-  return fields.flatMap((field, index) => {
+  const problems: OptionProblem[] = [];
+  for (const [index, field] of fields.entries()) {
     const progress = start(request, accounts);
     const outcome = runField(field, index === fields.length - 1, progress);
-    const isProblem = typeof outcome === "object" && "code" in outcome;
-    return isProblem ? [...progress.problems, outcome] : progress.problems;
-  });
+    problems.push(...progress.problems);
+    if (typeof outcome === "object" && "code" in outcome) problems.push(outcome);
+  }
+  return problems;
+}
+
+/** A problem of an option with the place of its rule. */
+export function placeProblem(
+  { severity, code, message }: OptionProblem,
+  file: string,
+  line: number,
+): Diagnostic {
+  return { file, line, severity, code, message: readable(message) };
 }
 
 /** Cuts an options text at its colons; a backslash right before a colon makes it text. */

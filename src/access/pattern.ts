@@ -112,8 +112,8 @@ export function matchText(pattern: TextPattern, text: string): boolean {
     case "known":
       return text !== "unknown";
     case "never":
-      return false;
   }
+  return false;
 }
 
 /** A string made ready for `matchText`. */

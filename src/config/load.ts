@@ -2,7 +2,7 @@
 import type { Diagnostic, Source } from "../access/types.ts";
 import type { Accounts, Rule, Table, Tables } from "../access/tables.ts";
 import type { HasInterface, HostPattern } from "../access/pattern.ts";
-import { checkOptions } from "../access/options.ts";
+import { checkOptions, placeProblem } from "../access/options.ts";
 import { parseNetgroups, type Netgroups } from "../access/netgroup.ts";
 import { parseListFile, parseTable } from "../access/parse.ts";
 import { byteString, readable } from "../access/text.ts";
@@ -177,11 +177,6 @@ function namesOf(text: string): Set<string> {
 function optionProblems({ file, rules }: Table, accounts: Accounts | undefined): Diagnostic[] {
   return rules.flatMap(({ line, options }) => {
     if (options === undefined) return [];
-    return checkOptions(options, accounts).map((problem) => ({
-      file,
-      line,
-      ...problem,
-      message: readable(problem.message),
-    }));
+    return checkOptions(options, accounts).map((problem) => placeProblem(problem, file, line));
   });
 }
