@@ -1,8 +1,10 @@
 /** Finds the facts that a decision asks for, and the names that only the record wants. */
 
 import type { Endpoint, Fact, Request } from "../access/types.ts";
+import { askIdent } from "./ident.ts";
 import type { FoundName } from "./reverse-dns.ts";
 import { ReverseDns } from "./reverse-dns.ts";
+import { Slots } from "./slots.ts";
 
 /** Settings of every look-up; in the configuration they are `names` and `ident`. */
 export interface LookupOptions {
@@ -16,6 +18,8 @@ export interface LookupOptions {
   readonly hostsFile: string;
   /** Milliseconds for one ident query, the connect included, where the rule sets no limit of its own. */
   readonly identTimeoutMs: number;
+  /** Where ident services listen; for tests. */
+  readonly identPort?: number;
   /** Name look-ups under way at once; the rest wait inside their own limit. */
   readonly maxInFlight?: number;
   /** Names remembered. */
@@ -32,11 +36,15 @@ export interface LookupOptions {
  */
 const defaultInFlight = 1000;
 const defaultCacheEntries = 10_000;
+const identPort = 113;
+/** Ident queries under way at once; each is a socket, and two hosts that ask each other must come to an end. */
+const identInFlight = 256;
 
 /** One per policy in force; `close` it when the policy goes. */
 export class Lookups {
   readonly #options: LookupOptions;
   readonly #names: ReverseDns;
+  readonly #identSlots = new Slots(identInFlight);
 
   /** @throws TypeError (ERR_INVALID_IP_ADDRESS) where one of `servers` is no numeric address */
   constructor(options: LookupOptions) {
@@ -65,7 +73,7 @@ export class Lookups {
       case "serverName":
         return { ...request, server: await this.#named(request.server, signal) };
       case "user":
-        return { ...request, user: request.user ?? "unknown" };
+        return { ...request, user: request.user ?? (await this.#user(request, fact.withinMs, signal)) };
       case "aclexec":
         return request;
       default:
@@ -92,6 +100,20 @@ export class Lookups {
   /** Ends what is under way; the names asked for become "unknown". */
   close(): void {
     this.#names.close();
+  }
+
+  async #user(request: Request, withinMs: number | undefined, signal: AbortSignal): Promise<string> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(withinMs ?? this.#options.identTimeoutMs)]);
+    const release = await this.#identSlots.take(limit);
+    if (release === undefined) return "unknown";
+    try {
+      const { client, server } = request;
+      return await askIdent({ client, server, port: this.#options.identPort ?? identPort, signal: limit });
+    } catch {
+      return "unknown"; // a fault of ours must not leave the connection undecided
+    } finally {
+      release();
+    }
   }
 
   async #named(endpoint: Endpoint, signal?: AbortSignal): Promise<Endpoint> {

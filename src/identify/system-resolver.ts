@@ -64,7 +64,7 @@ export class SystemResolver {
   #create(): dns.Resolver {
     // A second server, or a second try, must get its turn before the whole look-up is over; later tries wait longer.
     const resolver = new dns.Resolver({
-      timeout: Math.max(50, Math.floor(this.#options.timeoutMs / 3)),
+      timeout: Math.max(50, Math.floor(this.#options.timeoutMs / 4)),
       tries: 2,
     });
     if (this.#options.servers.length > 0) resolver.setServers(this.#options.servers);
