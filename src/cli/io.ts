@@ -1,0 +1,16 @@
+/** What a command may touch of the process: its arguments and streams. */
+
+import type { Readable, Writable } from "node:stream";
+import type { Argv } from "yargs";
+import type { Environment } from "./settings.ts";
+
+export interface Io {
+  readonly arguments: readonly string[];
+  readonly environment: Environment;
+  readonly input: Readable;
+  readonly output: Writable & { readonly isTTY?: boolean };
+  readonly errors: Writable;
+}
+
+/** Adds a command to the parser; `exit` takes the status that the program shall end with. */
+export type AddCommand = (parser: Argv, io: Io, exit: (status: number) => void) => unknown;

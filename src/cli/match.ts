@@ -1,0 +1,184 @@
+/** `tcpwrapd match`: predicts a verdict as tcpdmatch did, from the same tables and by the same code as the daemon. */
+
+import { createInterface } from "node:readline";
+import { decide } from "../access/decide.ts";
+import type { Tables } from "../access/tables.ts";
+import type { Endpoint, Fact, Request } from "../access/types.ts";
+import { loadTables } from "../config/load.ts";
+import { readWhole } from "../config/files.ts";
+import type { Settings } from "../config/schema.ts";
+import { Lookups } from "../identify/lookups.ts";
+import type { AddCommand, Io } from "./io.ts";
+import { answerLine, type Ask } from "./match-lines.ts";
+import { matchCases } from "./match-cases.ts";
+import { type Decided, printJson, printText } from "./match-print.ts";
+import { printDiagnostic, readSettings, type SharedFlags } from "./settings.ts";
+import { withSharedFlags } from "./shared-flags.ts";
+
+/** 0 allow, 1 refuse (or twist: the client does not reach the backend), 2 could not decide. */
+const matchStatus = { allow: 0, refuse: 1, twist: 1, undecided: 2 } as const;
+
+interface MatchFlags extends SharedFlags {
+  readonly daemon?: string;
+  readonly client?: string;
+  readonly trace: boolean;
+  readonly json: boolean;
+  readonly resolve: boolean;
+  readonly stdin: boolean;
+}
+
+/** Adds the command. */
+export const matchCommand: AddCommand = (parser, io, exit) =>
+  parser.command(
+    "match [daemon] [client]",
+    "predict the verdict for a client: DAEMON[@SERVER] [USER@]CLIENT",
+    (command) =>
+      withSharedFlags(command)
+        .positional("daemon", { type: "string", describe: "DAEMON or DAEMON@SERVER, for example sshd" })
+        .positional("client", {
+          type: "string",
+          describe: "an address, a name, unknown or paranoid; USER@ before it",
+        })
+        .option("trace", { type: "boolean", default: false, describe: "tell every step of the decision" })
+        .option("json", { type: "boolean", default: false, describe: "one JSON object a line" })
+        .option("resolve", {
+          type: "boolean",
+          default: true,
+          describe: "ask DNS (--no-resolve: names stay unknown)",
+        })
+        .option("stdin", {
+          type: "boolean",
+          default: false,
+          describe: "questions as JSON lines on standard input",
+        })
+        .check(({ daemon, client, stdin }) => {
+          if (stdin || (daemon !== undefined && client !== undefined)) return true;
+          throw usage("match needs DAEMON and CLIENT, or --stdin");
+        })
+        .example("$0 match sshd 192.0.2.7", "may this address reach sshd?")
+        .example("$0 match sshd@198.51.100.1 bob@host.example", "with server address and user")
+        .example("$0 match --stdin --json <questions", '{"daemon":"sshd","clientAddr":"192.0.2.7"} a line'),
+    async (flags) => {
+      const { settings, inlineTables } = await readSettings(flags as SharedFlags, io.environment);
+      const tables = readTables(settings, inlineTables, io);
+      const asked = flags as unknown as MatchFlags;
+      exit(asked.stdin ? await answerLines(tables, io) : await answerOne(asked, settings, tables, io));
+    },
+  );
+
+function usage(message: string): Error {
+  return Object.assign(new Error(message), { name: "YError" });
+}
+
+function readTables(settings: Settings, inline: ReadonlyMap<string, string>, io: Io): Tables {
+  const { allow, deny, noMatch } = settings.access;
+  const { tables, diagnostics } = loadTables({
+    allow,
+    deny,
+    noMatch,
+    read: (path, maxBytes) => {
+      const text = inline.get(path);
+      if (text !== undefined) return { kind: "text", bytes: new TextEncoder().encode(text) };
+      return readWhole(path, maxBytes).source;
+    },
+  });
+  for (const diagnostic of diagnostics) io.errors.write(`${printDiagnostic(diagnostic)}\n`);
+  return tables;
+}
+
+/** Answers JSON lines, in order; a line that is no question is answered by an error and the rest goes on. */
+async function answerLines(tables: Tables, io: Io): Promise<number> {
+  const ask: Ask = (request) => decideAsGiven(tables, request);
+  for await (const line of createInterface({ input: io.input, crlfDelay: Infinity })) {
+    if (line.trim() === "") continue;
+    const isTaken = io.output.write(`${answerLine(line, ask)}\n`);
+    if (!isTaken) await new Promise((resolve) => io.output.once("drain", resolve));
+  }
+  return matchStatus.allow;
+}
+
+async function answerOne(flags: MatchFlags, settings: Settings, tables: Tables, io: Io): Promise<number> {
+  const { names, ident } = settings;
+  const lookups = new Lookups({
+    reverse: flags.resolve ? "needed" : "never",
+    timeoutMs: names.timeout,
+    servers: names.servers,
+    hostsFile: names.hostsFile,
+    identTimeoutMs: ident.timeout,
+  });
+  try {
+    const cases = await matchCases(flags.daemon ?? "", flags.client ?? "", flags.resolve);
+    if ("error" in cases) {
+      io.errors.write(`tcpwrapd: ${cases.error}\n`);
+      return matchStatus.undecided;
+    }
+    let status: number = matchStatus.allow;
+    for (const [index, each] of cases.entries()) {
+      const decided = await decideCase(tables, each, lookups);
+      status = Math.max(status, matchStatus[decided.verdict.kind]);
+      if (index > 0 && !flags.json) io.output.write("\n");
+      io.output.write(flags.json ? `${printJson(decided)}\n` : printText(decided, flags.trace));
+    }
+    return status;
+  } finally {
+    lookups.close();
+  }
+}
+
+async function decideCase(tables: Tables, asked: Request, lookups: Lookups): Promise<Decided> {
+  const steps = [tables.allow, tables.deny].map(({ file, rules }) => `${file} has ${rules.length} rules`);
+  const assumed: string[] = [];
+  const never = new AbortController().signal;
+  let request = asked;
+  for (;;) {
+    const step = decide(tables, request);
+    if (step.kind !== "need") return { verdict: step, request, steps, assumed };
+    const { fact } = step;
+    const isName = fact.kind === "clientName" || fact.kind === "serverName";
+    request = isName ? await lookups.find(fact, request, never) : assume(fact, request, assumed);
+    steps.push(describe(fact, request));
+  }
+}
+
+/** Given facts are taken as they are, what is not given is unknown, and nothing is looked up. */
+function decideAsGiven(tables: Tables, asked: Request): Decided {
+  const assumed: string[] = [];
+  let request = asked;
+  for (;;) {
+    const step = decide(tables, request);
+    if (step.kind !== "need") return { verdict: step, request, steps: [], assumed };
+    request = assume(step.fact, request, assumed);
+  }
+}
+
+/** `match` runs no commands (aclexec counts as success) and asks no ident server. */
+function assume(fact: Fact, request: Request, assumed: string[]): Request {
+  switch (fact.kind) {
+    case "clientName":
+      return { ...request, client: { ...request.client, name: "unknown" } };
+    case "serverName":
+      return { ...request, server: { ...request.server, name: "unknown" } };
+    case "user":
+      return { ...request, user: "unknown" };
+    case "aclexec":
+      assumed.push(fact.command.line);
+      return { ...request, commands: [...(request.commands ?? []), "succeeded"] };
+  }
+}
+
+function describe(fact: Fact, request: Request): string {
+  switch (fact.kind) {
+    case "clientName":
+      return `a rule needs the client's name: it is ${nameOf(request.client)}`;
+    case "serverName":
+      return `a rule needs the server's name: it is ${nameOf(request.server)}`;
+    case "user":
+      return "a rule needs the user: no ident server is asked, so it is unknown";
+    case "aclexec":
+      return `a rule runs "${fact.command.line}": it is not run, and counts as success`;
+  }
+}
+
+function nameOf({ name = "unknown", nameStatus }: Endpoint): string {
+  return nameStatus === undefined ? name : `${name} (${nameStatus})`;
+}

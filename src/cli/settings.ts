@@ -1,0 +1,142 @@
+/** Makes the settings of one command from its flags, the environment and the configuration file. */
+
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { Diagnostic } from "../access/types.ts";
+import { type Layer, readConfiguration } from "../config/configuration.ts";
+import type { Settings } from "../config/schema.ts";
+
+/** The flags that every command knows. */
+export interface SharedFlags {
+  readonly config?: string;
+  readonly allowFile?: string;
+  readonly denyFile?: string;
+  readonly service?: readonly string[];
+}
+
+/** The flags that only `run` knows. */
+export interface LogFlags {
+  readonly logFormat?: "json" | "text" | "pretty";
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where the configuration is looked for when -c does not say; it need not be there. */
+export const defaultConfigFile = "/etc/tcpwrapd/tcpwrapd.yaml";
+
+/** A configuration that cannot be used; each diagnostic is one line for the user. */
+export class ConfigurationError extends Error {
+  readonly diagnostics: readonly Diagnostic[];
+
+  constructor(diagnostics: readonly Diagnostic[]) {
+    super(diagnostics.map(printDiagnostic).join("\n"));
+    this.name = "ConfigurationError";
+    this.diagnostics = diagnostics;
+  }
+}
+
+/** What a command works with. */
+export interface ReadSettings {
+  readonly settings: Settings;
+  /** Tables whose text stands in the environment, by the name under which `settings.access` and the records know them. */
+  readonly inlineTables: ReadonlyMap<string, string>;
+}
+
+/**
+ * Reads the settings: flags win over the environment, the environment over the file, the file over the defaults.
+ *
+ * @throws ConfigurationError when there is anything wrong with one of them
+ */
+export async function readSettings(
+  flags: SharedFlags & LogFlags,
+  environment: Environment,
+): Promise<ReadSettings> {
+  const name = flags.config ?? defaultConfigFile;
+  const text = await readText(name, flags.config !== undefined);
+  const layers: Layer[] = [
+    ...servicesLayer("TCPWRAPD_SERVICES", (environment["TCPWRAPD_SERVICES"] ?? "").split(";")),
+    ...logLayer("TCPWRAPD_LOG_FORMAT", environment["TCPWRAPD_LOG_FORMAT"]),
+    ...pathLayer("--allow-file", "allow", flags.allowFile),
+    ...pathLayer("--deny-file", "deny", flags.denyFile),
+    ...servicesLayer("--service", flags.service ?? []),
+    ...logLayer("--log-format", flags.logFormat),
+  ];
+  const { settings, diagnostics } = readConfiguration(
+    text === undefined ? undefined : { name, text },
+    layers,
+  );
+  if (settings === undefined) throw new ConfigurationError(diagnostics);
+  return withInlineTables(settings, flags, environment);
+}
+
+/** `FILE:LINE:COL: severity code: message; hint`, without the numbers that are not known. */
+export function printDiagnostic(diagnostic: Diagnostic): string {
+  const { file, line, column, severity, code, message, hint } = diagnostic;
+  const place = [file, ...(line > 0 ? [line] : []), ...(column === undefined ? [] : [column])].join(":");
+  return `${place}: ${severity} ${code}: ${message}${hint === undefined || hint === "" ? "" : `; ${hint}`}`;
+}
+
+async function readText(file: string, isAskedFor: boolean): Promise<string | undefined> {
+  try {
+    return await readFile(file, "utf8");
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
+    if (code === "ENOENT" && !isAskedFor) return undefined;
+    const hint =
+      code === "ENOENT"
+        ? "name the file with -c FILE, or leave -c out"
+        : "the daemon must be able to read it";
+    throw new ConfigurationError([
+      {
+        file,
+        line: 0,
+        severity: "error",
+        code: "unreadable",
+        message: `cannot read the configuration: ${code}`,
+        hint,
+      },
+    ]);
+  }
+}
+
+/** "sshd=0.0.0.0:22,127.0.0.1:2222" as keys; the same name twice adds a place to listen. */
+function servicesLayer(origin: string, words: readonly string[]): Layer[] {
+  const services: Record<string, { listen: string[]; backend: string }> = {};
+  for (const word of words.map((each) => each.trim()).filter((each) => each !== "")) {
+    const [, name = "", listen = "", backend = ""] = /^([^=]+)=([^,]+),(.+)$/.exec(word) ?? [];
+    if (name === "") {
+      const message = `"${word}" does not read as NAME=LISTEN,BACKEND`;
+      const hint = "write for example sshd=0.0.0.0:22,127.0.0.1:2222";
+      throw new ConfigurationError([
+        { file: origin, line: 0, severity: "error", code: "bad-service", message, hint },
+      ]);
+    }
+    services[name] = { listen: [...(services[name]?.listen ?? []), listen.trim()], backend: backend.trim() };
+  }
+  return Object.keys(services).length === 0 ? [] : [{ origin, keys: { services } }];
+}
+
+function logLayer(origin: string, format: string | undefined): Layer[] {
+  return format === undefined || format === "" ? [] : [{ origin, keys: { log: [{ to: "stdout", format }] } }];
+}
+
+function pathLayer(origin: string, key: "allow" | "deny", path: string | undefined): Layer[] {
+  return path === undefined ? [] : [{ origin, keys: { access: { [key]: resolve(path) } } }];
+}
+
+/** TCPWRAPD_ALLOW and TCPWRAPD_DENY hold the text of a table, for containers without a volume. */
+function withInlineTables(settings: Settings, flags: SharedFlags, environment: Environment): ReadSettings {
+  const inlineTables = new Map<string, string>();
+  const access = { ...settings.access };
+  const allow = flags.allowFile === undefined ? environment["TCPWRAPD_ALLOW"] : undefined;
+  const deny = flags.denyFile === undefined ? environment["TCPWRAPD_DENY"] : undefined;
+  if (allow !== undefined) {
+    access.allow = "TCPWRAPD_ALLOW";
+    inlineTables.set(access.allow, allow);
+  }
+  if (deny !== undefined) {
+    access.deny = "TCPWRAPD_DENY";
+    inlineTables.set(access.deny, deny);
+  }
+  return { settings: { ...settings, access }, inlineTables };
+}

@@ -1,0 +1,122 @@
+/** Looks at table files and reads them whole, without ever waiting for a FIFO or a device. */
+
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
+import type { Source } from "../access/types.ts";
+
+/** What the kernel tells of the file that a path leads to; two equal ones mean the same content, after `racyMs`. */
+export interface FileState {
+  readonly device: bigint;
+  readonly inode: bigint;
+  readonly size: number;
+  readonly modifiedNs: bigint;
+  /** Also moved by a rename, chmod or chown. */
+  readonly changedNs: bigint;
+  readonly isFile: boolean;
+}
+
+/** "missing", or the reason why we cannot even look. */
+export type Looked = FileState | "missing" | { readonly unreadable: string };
+
+/** Looks at a path, symbolic links followed. */
+export function look(path: string): Looked {
+  try {
+    const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+    return stats === undefined ? "missing" : stateOf(stats);
+  } catch (cause) {
+    return { unreadable: reasonOf(cause) };
+  }
+}
+
+export function isSameState(before: Looked, after: Looked): boolean {
+  if (before === "missing" || after === "missing") return before === after;
+  if ("unreadable" in before) return "unreadable" in after && before.unreadable === after.unreadable;
+  if ("unreadable" in after) return false;
+  return (
+    before.inode === after.inode &&
+    before.size === after.size &&
+    before.modifiedNs === after.modifiedNs &&
+    before.changedNs === after.changedNs &&
+    before.device === after.device
+  );
+}
+
+/**
+ * Reads a whole file, and what the kernel said of it at that moment.
+ *
+ * @returns "missing" for no such file; "text" of no bytes for a directory, which libwrap reads as empty;
+ *   "unreadable" for FIFOs, devices, files beyond `maxBytes`, missing rights, and a file that changed under our hands
+ */
+export function readWhole(
+  path: string,
+  maxBytes: number,
+): { readonly source: Source; readonly state: Looked } {
+  let descriptor: number;
+  try {
+    // A FIFO without a writer would block the open itself.
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (cause) {
+    if (isError(cause) && cause.code === "ENOENT") return { source: { kind: "missing" }, state: "missing" };
+    return {
+      source: { kind: "unreadable", reason: reasonOf(cause) },
+      state: { unreadable: reasonOf(cause) },
+    };
+  }
+  try {
+    const stats = fstatSync(descriptor, { bigint: true });
+    const state = stateOf(stats);
+    if (stats.isDirectory()) return { source: { kind: "text", bytes: new Uint8Array() }, state };
+    if (!state.isFile) return unreadable("not a regular file", state);
+    if (state.size > maxBytes) return unreadable(`larger than ${maxBytes} bytes`, state);
+    const bytes = readBytes(descriptor, state.size);
+    const after = stateOf(fstatSync(descriptor, { bigint: true }));
+    return bytes.length === state.size && isSameState(state, after)
+      ? { source: { kind: "text", bytes }, state }
+      : unreadable("it changed while we read it", after);
+  } catch (cause) {
+    return {
+      source: { kind: "unreadable", reason: reasonOf(cause) },
+      state: { unreadable: reasonOf(cause) },
+    };
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function stateOf(stats: BigIntStats): FileState {
+  return {
+    device: stats.dev,
+    inode: stats.ino,
+    size: Number(stats.size),
+    modifiedNs: stats.mtimeNs,
+    changedNs: stats.ctimeNs,
+    isFile: stats.isFile(),
+  };
+}
+
+function unreadable(reason: string, state: FileState): { source: Source; state: Looked } {
+  return { source: { kind: "unreadable", reason }, state };
+}
+
+function readBytes(descriptor: number, size: number): Uint8Array {
+  const bytes = new Uint8Array(size);
+  let filled = 0;
+  while (filled < size) {
+    const count = readSync(descriptor, bytes, filled, size - filled, filled);
+    if (count === 0) break;
+    filled += count;
+  }
+  return bytes.subarray(0, filled);
+}
+
+function reasonOf(cause: unknown): string {
+  const code = isError(cause) ? cause.code : undefined;
+  return code === "EACCES"
+    ? "permission denied"
+    : code === "ELOOP"
+      ? "too many symbolic links"
+      : (code ?? String(cause));
+}
+
+function isError(cause: unknown): cause is NodeJS.ErrnoException {
+  return cause instanceof Error;
+}

@@ -1,0 +1,156 @@
+/** The keys of the configuration file, with their defaults and units; the JSON Schema and the manual are made from this. */
+
+import { z } from "zod";
+import { type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
+import { parseDuration } from "./units.ts";
+
+const duration = z
+  .union([z.literal(0), z.string()])
+  .transform(
+    checked((text) => parseDuration(String(text)), "is no duration", 'write "500ms", "5s", "2m", "1h" or 0'),
+  )
+  .describe('a duration: "500ms", "5s", "2m", "1h" or 0');
+
+const count = z.int().nonnegative();
+const path = z.string().startsWith("/", 'write an absolute path, such as "/etc/hosts.allow"');
+
+const listen = z
+  .string()
+  .transform(parsed(parseListen))
+  .describe('"address:port", "[v6]:port", "unix:/path" or "systemd:NAME"');
+const backend = z
+  .string()
+  .transform(parsed((text) => parseBackend(text)))
+  .describe('"host:port", "[v6]:port" or "unix:/path"');
+
+/** The name of a service, which is also the daemon that the tables match on. */
+export const serviceName = z
+  .string()
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,126}$/, 'use letters, digits, "-", "_", "+" and ".", as in "sshd"');
+
+const service = z.strictObject({
+  daemon: serviceName
+    .optional()
+    .describe("the daemon name that the tables match on; default: the service's name"),
+  listen: z
+    .array(listen)
+    .min(1, 'write at least one address, such as "0.0.0.0:22"')
+    .describe("where clients come in"),
+  backend: backend.describe("where allowed clients are joined to"),
+  connectTimeout: duration.prefault("5s").describe("time to reach the backend"),
+  idleTimeout: duration.prefault(0).describe("ends a session without a byte in either direction; 0 = never"),
+  decisionTimeout: duration
+    .prefault("15s")
+    .describe("everything between accept and verdict; then the client is refused"),
+  maxConnections: count.default(5000).describe("clients of this service at once; more are refused"),
+});
+
+const log = z.discriminatedUnion("to", [
+  z.strictObject({
+    to: z.literal("stdout"),
+    format: z.enum(["json", "text", "pretty"]).default("text"),
+  }),
+  z.strictObject({
+    to: z.literal("syslog"),
+    socket: z
+      .string()
+      .regex(/^(\/|udp:\/\/|tcp:\/\/)/, 'write "/dev/log", "udp://host:514" or "tcp://host:514"')
+      .default("/dev/log")
+      .describe("a datagram socket, udp://host:port or tcp://host:port"),
+    facility: z
+      .enum([
+        ...([
+          "kern",
+          "user",
+          "mail",
+          "daemon",
+          "auth",
+          "syslog",
+          "lpr",
+          "news",
+          "uucp",
+          "cron",
+          "authpriv",
+          "ftp",
+        ] as const),
+        ...(["local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"] as const),
+      ])
+      .default("daemon"),
+    format: z.enum(["rfc3164", "rfc5424"]).default("rfc3164"),
+  }),
+]);
+
+/** The whole file. `prefault` = the default is written as a person would write it, and read like any other text. */
+export const schema = z.strictObject({
+  access: z
+    .strictObject({
+      allow: path.default("/etc/hosts.allow").describe("the table that is asked first"),
+      deny: path.default("/etc/hosts.deny").describe("the table that is asked second"),
+      noMatch: z
+        .enum(["allow", "refuse"])
+        .default("allow")
+        .describe("the verdict where no rule matches; tcpd allows"),
+      missing: z
+        .enum(["empty", "keep"])
+        .default("empty")
+        .describe("a table that is deleted while we run: empty as with tcpd, or the old rules stay"),
+    })
+    .prefault({}),
+  names: z
+    .strictObject({
+      reverse: z
+        .enum(["always", "needed", "never"])
+        .default("always")
+        .describe("look names up beside every decision, only when a rule asks, or never"),
+      timeout: duration.prefault("1s").describe("time for a whole reverse lookup with its forward check"),
+      servers: z
+        .array(z.string())
+        .default([])
+        .describe('DNS servers, "127.0.0.1:5353"; default: those of the system'),
+      hostsFile: path.default("/etc/hosts"),
+    })
+    .prefault({}),
+  ident: z
+    .strictObject({ timeout: duration.prefault("3s").describe("time for a whole ident query (RFC 1413)") })
+    .prefault({}),
+  services: z.record(serviceName, service).default({}).describe("what is listened for, and where it goes"),
+  limits: z
+    .strictObject({
+      connections: z
+        .union([z.literal("auto"), z.int().positive()])
+        .default("auto")
+        .describe("clients of all services at once; auto: from the descriptor limit, with a reserve"),
+    })
+    .prefault({}),
+  log: z
+    .array(log)
+    .default([{ to: "stdout", format: "text" }])
+    .describe("where records go; several at once"),
+});
+
+/** The configuration with every default filled in, durations in milliseconds and sizes in bytes. */
+export type Settings = z.output<typeof schema>;
+
+/** One service as configured. */
+export type ServiceSettings = z.output<typeof service>;
+
+/** One place where records go. */
+export type LogSettings = z.output<typeof log>;
+
+function checked<Input, Value>(parse: (input: Input) => Value | undefined, wrong: string, hint: string) {
+  return (input: Input, context: z.RefinementCtx<Input>): Value => {
+    const value = parse(input);
+    if (value !== undefined) return value;
+    context.issues.push({ code: "custom", input, message: `"${String(input)}" ${wrong}; ${hint}` });
+    return z.NEVER;
+  };
+}
+
+function parsed<Value>(parse: (text: string) => Parsed<Value>) {
+  return (text: string, context: z.RefinementCtx<string>): Value => {
+    const result = parse(text);
+    if ("value" in result) return result.value;
+    context.issues.push({ code: "custom", input: text, message: `${result.error}; ${result.hint}` });
+    return z.NEVER;
+  };
+}

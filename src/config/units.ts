@@ -1,0 +1,23 @@
+/** Reads durations as people write them in the configuration: "500ms", "5s", "2m", "1h". */
+
+const millisecondsPer = new Map([
+  ["ms", 1],
+  ["s", 1000],
+  ["m", 60_000],
+  ["h", 3_600_000],
+]);
+
+/** The longest time that a Node timer can wait; a longer one would fire at once. */
+const maxTimerMs = 2 ** 31 - 1;
+
+/**
+ * Milliseconds of "500ms", "5s", "2m", "1h" or "0".
+ *
+ * @returns undefined when the text is no duration, or when it is longer than a timer can wait (24 days)
+ */
+export function parseDuration(text: string): number | undefined {
+  if (text === "0") return 0;
+  const [, digits = "", unit = ""] = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h)$/.exec(text) ?? [];
+  const value = Math.round(Number(digits) * (millisecondsPer.get(unit) ?? Number.NaN));
+  return value <= maxTimerMs ? value : undefined;
+}

@@ -1,0 +1,40 @@
+/** Counts clients, and says whether there is room for one more; pure. */
+
+/** Clients at once of one service, and of all together. */
+export class Limits {
+  readonly #maxTotal: number;
+  #total = 0;
+  readonly #perService = new Map<string, number>();
+
+  /** @param maxTotal clients of all services at once */
+  constructor(maxTotal: number) {
+    this.#maxTotal = maxTotal;
+  }
+
+  /** Takes a place for one client of `service`; false when there is none. Each true is answered by one `leave`. */
+  enter(service: string, maxOfService: number): boolean {
+    const count = this.#perService.get(service) ?? 0;
+    if (this.#total >= this.#maxTotal || count >= maxOfService) return false;
+    this.#total += 1;
+    this.#perService.set(service, count + 1);
+    return true;
+  }
+
+  leave(service: string): void {
+    this.#total -= 1;
+    this.#perService.set(service, (this.#perService.get(service) ?? 1) - 1);
+  }
+
+  get total(): number {
+    return this.#total;
+  }
+}
+
+/**
+ * How many clients fit into a limit of open files: two descriptors each (client and backend), and a reserve for
+ * listeners, tables, logs, lookups and commands, without which Node would close accepted clients in silence.
+ */
+export function clientsFor(maxDescriptors: number): number {
+  const reserve = Math.max(64, Math.ceil(maxDescriptors * 0.05));
+  return Math.max(1, Math.floor((maxDescriptors - reserve) / 2));
+}

@@ -1,0 +1,38 @@
+/** What the process is told and allowed by the machine: stop signals, and how many descriptors it may open. */
+
+import { readFileSync } from "node:fs";
+
+export type StopSignal = "SIGTERM" | "SIGINT" | "SIGQUIT";
+
+/**
+ * Calls `onStop` at each stop signal, counted from 1: the first asks to drain, the second to end at once.
+ *
+ * @returns takes the handlers off again
+ */
+export function watchStopSignals(onStop: (count: number, signal: StopSignal) => void): () => void {
+  let count = 0;
+  const signals: readonly StopSignal[] = ["SIGTERM", "SIGINT", "SIGQUIT"];
+  const handler = (signal: NodeJS.Signals): void => {
+    count += 1;
+    onStop(count, signal as StopSignal);
+  };
+  for (const signal of signals) process.on(signal, handler);
+  return () => {
+    for (const signal of signals) process.off(signal, handler);
+  };
+}
+
+/** The soft limit of open files. Source: /proc/self/limits, proc(5); 1024, the usual one, where that cannot be read. */
+export function descriptorLimit(): number {
+  try {
+    const [, soft = ""] = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "latin1")) ?? [];
+    return /^\d+$/.test(soft) ? Number(soft) : 1024 * 1024;
+  } catch {
+    return 1024;
+  }
+}
+
+/** Our process id: what %p expands to, and what the tag of a syslog line carries. */
+export function processId(): number {
+  return process.pid;
+}

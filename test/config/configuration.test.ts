@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { printDiagnostic } from "../../src/cli/settings.ts";
+import { readConfiguration } from "../../src/config/configuration.ts";
+
+const sshd = "services:\n  sshd:\n    listen: ['0.0.0.0:22']\n    backend: 127.0.0.1:2222\n";
+
+test("configuration fills in every default, with durations in milliseconds", () => {
+  const { settings } = readConfiguration({ name: "x.yaml", text: sshd }, []);
+  assert.equal(settings?.access.allow, "/etc/hosts.allow");
+  assert.equal(settings?.access.noMatch, "allow");
+  assert.equal(settings?.names.timeout, 1000);
+  assert.equal(settings?.services["sshd"]?.connectTimeout, 5000);
+  assert.equal(settings?.services["sshd"]?.idleTimeout, 0);
+  assert.equal(settings?.services["sshd"]?.decisionTimeout, 15_000);
+  assert.deepEqual(settings?.log, [{ to: "stdout", format: "text" }]);
+});
+
+test("configuration may be empty: the flags may say it all", () => {
+  assert.deepEqual(readConfiguration({ name: "x.yaml", text: "" }, []).settings?.services, {});
+  assert.deepEqual(readConfiguration(undefined, []).settings?.services, {});
+});
+
+test("configuration is overlaid by the environment, and that by the flags", () => {
+  const layer = (origin: string, format: string) => ({ origin, keys: { log: [{ to: "stdout", format }] } });
+  const { settings } = readConfiguration({ name: "x.yaml", text: sshd }, [
+    layer("TCPWRAPD_LOG_FORMAT", "json"),
+    layer("--log-format", "pretty"),
+    { origin: "--service", keys: { services: { sshd: { backend: "unix:/run/sshd" } } } },
+  ]);
+  assert.deepEqual(settings?.log, [{ to: "stdout", format: "pretty" }]);
+  assert.deepEqual(settings?.services["sshd"]?.backend, { kind: "unix", path: "/run/sshd" });
+  assert.deepEqual(settings?.services["sshd"]?.listen, [{ kind: "tcp", host: "0.0.0.0", port: 22 }]);
+});
+
+const rows: [because: string, text: string, line: RegExp][] = [
+  [
+    "a misspelt key names the one that was meant",
+    "service: {}\n",
+    /^x\.yaml:1:1: error unknown-key: unknown key "service" in the configuration; did you mean "services"\?$/m,
+  ],
+  [
+    "a misspelt key deep down too",
+    "names:\n  revers: always\n",
+    /^x\.yaml:2:3: .*unknown key "revers" in "names"; did you mean "reverse"\?$/m,
+  ],
+  ["a key of a service too", sshd + "    idletimeot: 5s\n", /^x\.yaml:5:5: .*did you mean "idleTimeout"\?$/m],
+  ["a key like nothing we know lists what there is", "names:\n  zzz: 1\n", /known here: reverse, timeout/],
+  [
+    "a duration without a unit",
+    sshd + "    idleTimeout: 5x\n",
+    /^x\.yaml:5:18: error bad-value: .*"5x" is no duration; write "500ms"/m,
+  ],
+  ["a duration that no timer can wait", sshd + "    idleTimeout: 1000h\n", /is no duration/],
+  [
+    "a missing backend",
+    "services:\n  sshd:\n    listen: ['0.0.0.0:22']\n",
+    /^x\.yaml:3:5: error missing-key: "services\.sshd\.backend" is missing$/m,
+  ],
+  ["a bad address", sshd.replace("0.0.0.0:22", "::1:22"), /^x\.yaml:3:14: .*write "\[::1\]:22"$/m],
+  [
+    "a service without a name that can be matched",
+    "services:\n  'ss hd': {listen: ['0.0.0.0:22'], backend: '127.0.0.1:22'}\n",
+    /bad-name: "ss hd"/,
+  ],
+  ["a key twice", "names: {}\nnames: {}\n", /^x\.yaml:2:1: error yaml-syntax: map keys must be unique$/m],
+  ["a tab", "names:\n\treverse: always\n", /^x\.yaml:2:1: error yaml-syntax: tabs/m],
+  ["an alias without its anchor", "names: *x\n", /yaml-syntax: unresolved alias/],
+  [
+    "a billion laughs",
+    "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c]\n",
+    /yaml-syntax: excessive alias count/,
+  ],
+  [
+    "a list where a map belongs",
+    "- a\n",
+    /error bad-value: the configuration: invalid input: expected object, received array/,
+  ],
+  ["the name of the prototype", "__proto__: {x: 1}\n", /unknown key "__proto__"/],
+  ["a huge number", sshd + "    maxConnections: 1e999\n", /bad-value: "services\.sshd\.maxConnections"/],
+];
+for (const [because, text, line] of rows) {
+  test(`configuration is refused with the place: ${because}`, () => {
+    const { settings, diagnostics } = readConfiguration({ name: "x.yaml", text }, []);
+    assert.equal(settings, undefined);
+    assert.match(diagnostics.map(printDiagnostic).join("\n"), line);
+  });
+}
+
+test("configuration names the flag when the flag is wrong", () => {
+  const keys = { services: { sshd: { listen: ["127.0.0.1:22"], backend: "nowhere" } } };
+  const { diagnostics } = readConfiguration(undefined, [{ origin: "--service", keys }]);
+  assert.match(
+    diagnostics.map(printDiagnostic).join("\n"),
+    /^--service: error bad-value: .*"nowhere" is no address/,
+  );
+});

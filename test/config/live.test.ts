@@ -1,0 +1,243 @@
+import assert from "node:assert/strict";
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { execFileSync } from "node:child_process";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+import { decide } from "../../src/access/decide.ts";
+import { type Generation, LiveTables, type TablesChange } from "../../src/config/live.ts";
+
+interface Bed {
+  readonly allow: string;
+  readonly deny: string;
+  readonly live: LiveTables;
+  readonly changes: TablesChange[];
+}
+
+function bed(
+  t: TestContext,
+  { missing = "empty" as "empty" | "keep", deny = "ALL: 192.0.2.66\n" } = {},
+): Bed {
+  const folder = mkdtempSync(join(tmpdir(), "tcpwrapd-live-"));
+  const paths = { allow: join(folder, "hosts.allow"), deny: join(folder, "hosts.deny") };
+  writeFileSync(paths.allow, "ftpd: ALL\n");
+  writeFileSync(paths.deny, deny);
+  const changes: TablesChange[] = [];
+  const live = new LiveTables({
+    ...paths,
+    noMatch: "allow",
+    missing,
+    onChange: (change) => changes.push(change),
+  });
+  t.after(() => {
+    live.close();
+    rmSync(folder, { recursive: true });
+  });
+  return { ...paths, live, changes };
+}
+
+/** What the next connection would hear. */
+async function verdictOf(live: LiveTables, address: string): Promise<string> {
+  const generation: Generation = await live.settled(AbortSignal.timeout(10_000));
+  const step = decide(generation.tables, {
+    daemon: "sshd",
+    client: { address },
+    server: { address: "unknown" },
+  });
+  return step.kind;
+}
+
+const edits: [how: string, edit: (file: string) => void][] = [
+  ["append", (file) => appendFileSync(file, "ALL: 192.0.2.7\n")],
+  ["truncate and write", (file) => writeFileSync(file, "ALL: 192.0.2.7\n")],
+  ["write without a final newline", (file) => writeFileSync(file, "ALL: 192.0.2.7")],
+  [
+    "rename over",
+    (file) => {
+      writeFileSync(`${file}.new`, "ALL: 192.0.2.7\n");
+      renameSync(`${file}.new`, file);
+    },
+  ],
+  [
+    "rename over, three times",
+    (file) => {
+      for (const address of ["192.0.2.5", "192.0.2.6", "192.0.2.7"]) {
+        writeFileSync(`${file}.new`, `ALL: ${address}\n`);
+        renameSync(`${file}.new`, file);
+      }
+    },
+  ],
+  ["sed -i", (file) => execFileSync("sed", ["-i", "s/192.0.2.66/192.0.2.7/", file])],
+  [
+    "the editor's dance: old file away, new one in its place",
+    (file) => {
+      renameSync(file, `${file}~`);
+      writeFileSync(file, "ALL: 192.0.2.7\n");
+    },
+  ],
+];
+for (const [how, edit] of edits) {
+  test(`live tables: the next decision after ${how} is by the new file`, async (t) => {
+    const { deny, live } = bed(t);
+    assert.equal(await verdictOf(live, "192.0.2.7"), "allow");
+    edit(deny);
+    assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
+  });
+}
+
+test("live tables: two edits of the same length within one tick of the file's clock are both seen", async (t) => {
+  const { deny, live } = bed(t, { deny: "ALL: 192.0.2.1\n" });
+  for (let round = 2; round < 9; round += 1) {
+    writeFileSync(`${deny}.new`, `ALL: 192.0.2.${round}\n`);
+    renameSync(`${deny}.new`, deny);
+    assert.equal(await verdictOf(live, `192.0.2.${round}`), "refuse");
+    appendFileSync(deny, `ALL: 192.0.3.${round}\n`);
+    assert.equal(await verdictOf(live, `192.0.3.${round}`), "refuse");
+  }
+});
+
+test("G3: live tables follow the swap of a symbolic link in the middle of the path", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tcpwrapd-live-"));
+  for (const [name, address] of [
+    ["..1", "192.0.2.6"],
+    ["..2", "192.0.2.7"],
+  ] as const) {
+    mkdirSync(join(folder, name));
+    writeFileSync(join(folder, name, "hosts.deny"), `ALL: ${address}\n`);
+  }
+  symlinkSync("..1", join(folder, "..data"));
+  symlinkSync("..data/hosts.deny", join(folder, "hosts.deny"));
+  const deny = join(folder, "hosts.deny");
+  const live = new LiveTables({
+    allow: join(folder, "none"),
+    deny,
+    noMatch: "allow",
+    missing: "empty",
+    onChange: () => undefined,
+  });
+  t.after(() => {
+    live.close();
+    rmSync(folder, { recursive: true });
+  });
+  assert.equal(await verdictOf(live, "192.0.2.7"), "allow");
+  symlinkSync("..2", join(folder, "..data_tmp"));
+  renameSync(join(folder, "..data_tmp"), join(folder, "..data"));
+  assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
+});
+
+test("G1: live tables never judge by a half-written file", async (t) => {
+  const { deny, live } = bed(t, { deny: "ALL: 192.0.2.66\nALL: 192.0.2.67\n" });
+  const seen = new Set<string>();
+  let isWriting = true;
+  const ask = async (): Promise<void> => {
+    while (isWriting) {
+      const now = live.fresh();
+      if (now !== undefined) {
+        const text = now.tables.deny.rules.map((rule) => rule.text).join("|");
+        seen.add(text);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  };
+  const asking = ask();
+  writeFileSync(deny, "");
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  appendFileSync(deny, "ALL: 192.0.2.66\nALL: 192");
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  appendFileSync(deny, ".0.2.68\nALL: 192.0.2.69\n");
+  assert.equal(await verdictOf(live, "192.0.2.69"), "refuse");
+  isWriting = false;
+  await asking;
+  assert.ok(
+    [...seen].every((text) => text.split("|").length >= 2),
+    [...seen].join("\n"),
+  );
+});
+
+test("live tables: a deleted table is empty, as with tcpd, and its return counts", async (t) => {
+  const { deny, live } = bed(t);
+  unlinkSync(deny);
+  assert.equal(await verdictOf(live, "192.0.2.66"), "allow");
+  writeFileSync(deny, "ALL: 192.0.2.66\n");
+  assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
+});
+
+test("G7: live tables with missing: keep stay as they were when a table is deleted, and say so once", async (t) => {
+  const { deny, live, changes } = bed(t, { missing: "keep" });
+  unlinkSync(deny);
+  assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
+  assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
+  assert.deepEqual(
+    changes.flatMap(({ kept }) => (kept === undefined ? [] : [kept.message])),
+    ["cannot read it: the file is gone"],
+  );
+  writeFileSync(deny, "ALL: 192.0.2.7\n");
+  assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
+  assert.equal(await verdictOf(live, "192.0.2.66"), "allow");
+});
+
+test("G7: live tables stay as they were when a table becomes a directory", async (t) => {
+  const { deny, live, changes } = bed(t);
+  unlinkSync(deny);
+  mkdirSync(deny);
+  assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
+  assert.equal(changes.at(-1)?.kept?.code, "table-kept");
+});
+
+test("G7: live tables stay as they were when a table becomes unreadable", async (t) => {
+  if (process.getuid?.() === 0) {
+    t.diagnostic("run as root, who can read everything: a FIFO stands for the unreadable file");
+  }
+  const { deny, live, changes } = bed(t);
+  if (process.getuid?.() === 0) {
+    unlinkSync(deny);
+    execFileSync("mkfifo", [deny]);
+  } else {
+    chmodSync(deny, 0);
+  }
+  assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
+  assert.equal(changes.at(-1)?.kept?.code, "table-kept");
+});
+
+test("live tables follow the files that rules name", async (t) => {
+  const { deny, live } = bed(t);
+  const list = `${deny}.list`;
+  writeFileSync(deny, `ALL: ${list}\n`);
+  writeFileSync(list, "192.0.2.5\n");
+  assert.equal(await verdictOf(live, "192.0.2.5"), "refuse");
+  appendFileSync(list, "192.0.2.7\n");
+  assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
+});
+
+test("live tables load once for one edit, and not at all for a touch", async (t) => {
+  const { deny, live, changes } = bed(t);
+  appendFileSync(deny, "ALL: 192.0.2.7\n");
+  for (let round = 0; round < 20; round += 1) await live.settled(AbortSignal.timeout(10_000));
+  assert.equal(changes.length, 2);
+  execFileSync("touch", [deny]);
+  await live.settled(AbortSignal.timeout(10_000));
+  assert.equal(changes.length, 2);
+  assert.deepEqual(
+    changes.map(({ generation }) => generation.number),
+    [1, 2],
+  );
+});
+
+test("live tables notice an edit without any connection", async (t) => {
+  const { deny, live } = bed(t);
+  writeFileSync(deny, "ALL: 192.0.2.7\n");
+  const deadline = Date.now() + 10_000;
+  while (live.current.number === 1 && Date.now() < deadline)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(live.current.number, 2);
+});
