@@ -1,0 +1,135 @@
+/** Sends a rule's banner to the client: one file, expanded line by line. */
+import { constants } from "node:fs";
+import { open, stat } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+import type { Socket } from "node:net";
+import { expand } from "../access/expand.ts";
+import type { Fact, Request } from "../access/types.ts";
+
+/** Finds one fact and gives the request with it; "unknown" at worst. */
+export type FindFact = (fact: Fact, request: Request) => Promise<Request>;
+
+/** "none": there is no file for this daemon, which is no fault. The last two end the connection. */
+export type BannerOutcome = "sent" | "none" | "too_slow" | "too_long";
+
+/** A banner and its bounds. */
+export interface Banner {
+  readonly directory: string;
+  /** Its daemon names the file; its lines are expanded from it. */
+  readonly request: Request;
+  /** For a line with %n, %N or %u whose fact is not there yet. */
+  readonly findFact: FindFact;
+  /** Bytes of the file that are used; a longer one is cut at a line's end. */
+  readonly maxBytes: number;
+  /** The client has so long to take it. */
+  readonly timeoutMs: number;
+  /** Is told of a file that is there and cannot be used. */
+  readonly warn: (message: string) => void;
+}
+
+/**
+ * Sends DIRECTORY/DAEMON as hosts_options(5) says: NUL bytes at the start as they are, each line expanded, its LF made CR LF (a CR
+ * before it stays), a last line without LF gets none.
+ *
+ * libwrap takes any daemon name; here one with "/" has no banner, so that no name leads out of the directory.
+ *
+ * Rejects only when `findFact` does.
+ */
+export async function sendBanner(banner: Banner, client: Socket): Promise<BannerOutcome> {
+  const text = await readBanner(banner);
+  if (text === undefined) return "none";
+  const bytes = await fillIn(text, banner);
+  if (bytes === undefined) return "too_long";
+  return bytes.length === 0 || (await deliver(bytes, client, banner.timeoutMs)) ? "sent" : "too_slow";
+}
+
+async function readBanner({
+  directory,
+  request: { daemon },
+  maxBytes,
+  warn,
+}: Banner): Promise<string | undefined> {
+  const path = `${directory}/${daemon}`;
+  if (daemon.includes("/")) {
+    warn(`banners: "${daemon}" is no file name`);
+    return undefined;
+  }
+  try {
+    // O_NONBLOCK: a FIFO must not hold the thread that opens it.
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      return await readBounded(file, path, maxBytes, warn);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== "ENOENT") warn(`banners: ${message}`);
+    else if (!(await isDirectory(directory))) warn(`banners: ${directory}: no such directory`);
+    return undefined;
+  }
+}
+
+async function readBounded(
+  file: FileHandle,
+  path: string,
+  maxBytes: number,
+  warn: (message: string) => void,
+): Promise<string | undefined> {
+  if (!(await file.stat()).isFile()) {
+    warn(`banners: ${path}: not a file`);
+    return undefined;
+  }
+  const buffer = Buffer.alloc(maxBytes + 1);
+  let length = 0;
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
+    length += bytesRead;
+    if (bytesRead === 0 || length === buffer.length) break;
+  }
+  if (length <= maxBytes) return buffer.toString("latin1", 0, length);
+  warn(`banners: ${path}: longer than ${maxBytes} bytes, cut`);
+  return buffer.toString("latin1", 0, buffer.lastIndexOf("\n", maxBytes - 1) + 1);
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+async function fillIn(text: string, banner: Banner): Promise<Buffer | undefined> {
+  const start = text.search(/[^\0]|$/);
+  const pieces = [text.slice(0, start)];
+  let { request } = banner;
+  for (const line of text.slice(start).split(/(?<=\n)/)) {
+    // As a C string: what follows a NUL within a line is not there, its LF included.
+    const raw = line.replace(/\0.*/s, "").replace(/\n$/, "\r\n");
+    let expansion = expand(raw, request);
+    while (expansion.kind === "need") {
+      request = await banner.findFact(expansion.fact, request);
+      expansion = expand(raw, request);
+    }
+    if (expansion.kind === "tooLong") {
+      banner.warn(`banners: ${expansion.problem}`);
+      return undefined;
+    }
+    for (const problem of expansion.problems) banner.warn(`banners: ${problem}`);
+    pieces.push(expansion.text);
+  }
+  return Buffer.from(pieces.join(""), "latin1");
+}
+
+/** False when the client does not take the bytes in time, or has gone. */
+async function deliver(bytes: Buffer, client: Socket, timeoutMs: number): Promise<boolean> {
+  if (client.destroyed) return false;
+  return await new Promise((resolve) => {
+    const limit = setTimeout(() => resolve(false), timeoutMs);
+    client.write(bytes, (error) => {
+      clearTimeout(limit);
+      resolve(error === undefined || error === null);
+    });
+  });
+}

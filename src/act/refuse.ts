@@ -1,0 +1,125 @@
+/** Ends the connection of a refused client: by a reset, by a clean end, or by keeping it waiting. */
+import type { Socket } from "node:net";
+
+/** reset: at once, by RST. close: by FIN, what the client sent is thrown away. hold: silence for a while, then a reset. */
+export type RefusalKind = "reset" | "close" | "hold";
+
+/** What refused clients may cost. */
+export interface RefusalLimits {
+  /** Clients held at the same time; one more is reset. */
+  readonly maxHeld: number;
+  readonly holdMs: number;
+  /** Clients that we have ended and whose own end we wait for; one more is reset. */
+  readonly maxClosing: number;
+  /** How long we wait for a client's own end after ours, or after a banner. */
+  readonly closeMs: number;
+}
+
+/** Bytes read and thrown away of one refused client; then its window fills and it waits. */
+const MAX_DISCARDED_BYTES = 262_144;
+
+/**
+ * Ends refused clients. One for the whole daemon, because its limits are.
+ *
+ * tcpd keeps every refused client for five seconds and then closes, which is a reset or a clean end by chance, depending on
+ * whether the client has sent something. Here the kind is chosen, and is what the client sees.
+ */
+export class Refusals {
+  readonly #limits: RefusalLimits;
+  readonly #held = new Set<Socket>();
+  readonly #closing = new Set<Socket>();
+
+  constructor(limits: RefusalLimits) {
+    this.#limits = limits;
+  }
+
+  /** How many clients are held just now. */
+  get held(): number {
+    return this.#held.size;
+  }
+
+  /**
+   * Ends one client. A reset after bytes of ours (a banner) waits for the client to read them and go, bounded by `closeMs`,
+   * because the systems of many clients throw away unread bytes when a reset comes.
+   *
+   * @returns when the client is gone. A held client needs no slot among the served: do not wait for it with one in hand.
+   *
+   * Never rejects.
+   */
+  async refuse(client: Socket, kind: RefusalKind): Promise<void> {
+    const gone = closed(client);
+    client.on("error", ignore);
+    if (client.destroyed) return await gone;
+    if (kind === "hold" && this.#held.size < this.#limits.maxHeld) this.#hold(client);
+    else if (kind === "close" && this.#closing.size < this.#limits.maxClosing) this.#close(client);
+    else if (client.bytesWritten > 0 && this.#closing.size < this.#limits.maxClosing)
+      this.#resetWhenRead(client);
+    else reset(client);
+    return await gone;
+  }
+
+  /** Resets every client that is held or still closing. */
+  close(): void {
+    for (const client of [...this.#held, ...this.#closing]) reset(client);
+  }
+
+  #hold(client: Socket): void {
+    keepUntilClosed(this.#held, client, this.#limits.holdMs, () => reset(client));
+    client.once("end", () => reset(client));
+    discard(client);
+  }
+
+  /** Bytes that nobody has read when a socket is closed make the kernel send RST instead of FIN, so they are read first. */
+  #close(client: Socket): void {
+    keepUntilClosed(this.#closing, client, this.#limits.closeMs, () => client.destroy());
+    client.once("end", () => client.destroySoon());
+    client.end();
+    discard(client);
+  }
+
+  #resetWhenRead(client: Socket): void {
+    keepUntilClosed(this.#closing, client, this.#limits.closeMs, () => reset(client));
+    client.once("end", () => reset(client));
+    discard(client);
+  }
+}
+
+/** Ends a connection by RST, whatever was sent or is unread. A unix socket knows no reset and is closed. */
+export function reset(client: Socket): void {
+  if (client.destroyed) return;
+  try {
+    client.resetAndDestroy();
+  } catch {
+    client.destroy();
+  }
+}
+
+async function closed(client: Socket): Promise<void> {
+  if (client.closed) return;
+  await new Promise<void>((resolve) => {
+    client.once("close", () => resolve());
+  });
+}
+
+function keepUntilClosed(room: Set<Socket>, client: Socket, withinMs: number, atLimit: () => void): void {
+  room.add(client);
+  const limit = setTimeout(atLimit, withinMs);
+  client.once("close", () => {
+    clearTimeout(limit);
+    room.delete(client);
+  });
+}
+
+/** Reads so that the client's end is heard (a paused socket hears nothing), but not without bound. */
+function discard(client: Socket): void {
+  let left = MAX_DISCARDED_BYTES;
+  client.on("data", (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left <= 0) client.pause();
+  });
+  client.resume();
+}
+
+function ignore(): void {
+  // A refused client that goes away in its own manner is no error; the connection's own listener has told the journal.
+}

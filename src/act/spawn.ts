@@ -1,0 +1,47 @@
+/** Runs the commands of `spawn` beside their connections. */
+import type { Command } from "../access/types.ts";
+import type { Programs } from "../platform/commands.ts";
+import { reasonOf } from "./reason.ts";
+import { Room } from "./room.ts";
+import { shellProgram } from "./shell.ts";
+
+/**
+ * Starts `spawn` commands: descriptors 0, 1 and 2 on /dev/null, SIGHUP ignored, exit status ignored, as hosts_options(5) says.
+ * libwrap waits for the shell; we do not, so that a slow command delays nobody. Bounded in number for the whole daemon.
+ */
+export class Spawns {
+  readonly #programs: Programs;
+  readonly #room: Room;
+
+  constructor(options: { readonly programs: Programs; readonly maxRunning: number }) {
+    this.#programs = options.programs;
+    this.#room = new Room(options.maxRunning);
+  }
+
+  /** How many commands run just now. */
+  get running(): number {
+    return this.#room.used;
+  }
+
+  /**
+   * Starts one command and does not wait for it.
+   *
+   * @param warn is told when it could not be started, which changes nothing for the connection
+   */
+  start(command: Command, warn: (message: string) => void): void {
+    if (!this.#room.take())
+      return warn(`spawn "${command.line}": too many commands are running, not started`);
+    void this.#run(command, warn);
+  }
+
+  async #run(command: Command, warn: (message: string) => void): Promise<void> {
+    try {
+      const running = await this.#programs.start({ ...shellProgram(command), ignoresHangup: true });
+      await running.ended;
+    } catch (error) {
+      warn(`spawn "${command.line}": ${reasonOf(error)}`);
+    } finally {
+      this.#room.give();
+    }
+  }
+}
