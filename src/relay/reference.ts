@@ -1,0 +1,74 @@
+/** The reference relay: two opposite pipelines, public interfaces only; what every other relay is compared with. */
+
+import type { Socket } from "node:net";
+import { Writable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+
+import { IdleWatch } from "./idle.ts";
+import { abortCause, socketErrorCause, type EndCause, type Relay } from "./relay.ts";
+import { reset } from "./reset.ts";
+
+/** A `Relay`. A chunk (64 KiB at most) counts as delivered when the kernel has taken all of it. */
+export const referenceRelay: Relay = async (client, backend, { idleMs, signal }) => {
+  let firstClose: EndCause | undefined;
+  let failure: EndCause | undefined;
+  let upBytes = 0;
+  let downBytes = 0;
+
+  const cut = (cause: EndCause): void => {
+    failure ??= cause;
+    reset(client);
+    reset(backend);
+  };
+  const onAbort = (): void => {
+    if (signal) cut(abortCause(signal));
+  };
+
+  // Before the pipelines: they would tell the other side of a reset with an ordinary FIN.
+  client.on("error", (error) => cut(socketErrorCause("client", error)));
+  backend.on("error", (error) => cut(socketErrorCause("backend", error)));
+  client.once("end", () => (firstClose ??= "client_closed"));
+  backend.once("end", () => (firstClose ??= "backend_closed"));
+  if (client.destroyed) cut("client_gone");
+  if (backend.destroyed) cut(backend.errored ? "backend_reset" : "backend_closed");
+  signal?.addEventListener("abort", onAbort);
+  if (signal?.aborted) onAbort();
+  const idle = new IdleWatch(idleMs, () => cut("idle_timeout"));
+
+  const up = deliver(backend, (bytes) => {
+    upBytes += bytes;
+    idle.touch();
+  });
+  const down = deliver(client, (bytes) => {
+    downBytes += bytes;
+    idle.touch();
+  });
+  await Promise.allSettled([
+    pipeline(client, up).catch(() => cut("internal")),
+    pipeline(backend, down).catch(() => cut("internal")),
+  ]);
+
+  idle.close();
+  signal?.removeEventListener("abort", onAbort);
+  client.destroy();
+  backend.destroy();
+  return { upBytes, downBytes, cause: failure ?? firstClose ?? "internal" };
+};
+
+/**
+ * A writable that passes chunks on and says which ones have arrived in the kernel. `socket.bytesWritten` cannot: it
+ * counts what was handed to libuv, taken or not.
+ */
+function deliver(socket: Socket, delivered: (bytes: number) => void): Writable {
+  return new Writable({
+    write(chunk: Buffer, _encoding, done): void {
+      socket.write(chunk, (error) => {
+        if (!error) delivered(chunk.length);
+        done(error);
+      });
+    },
+    final(done): void {
+      socket.end(done);
+    },
+  });
+}

@@ -1,0 +1,396 @@
+/** What every relay must do; the same rows for each implementation. */
+
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { referenceRelay } from "../../src/relay/reference.ts";
+import type { Relay } from "../../src/relay/relay.ts";
+import { howItEnds, readAll, readExactly, startSession, type Session } from "./support/session.ts";
+import type { SessionOptions } from "./support/session.ts";
+
+const relays: readonly (readonly [name: string, relay: Relay])[] = [["reference", referenceRelay]];
+
+const MiB = 2 ** 20;
+
+for (const [name, relay] of relays) {
+  const row = (
+    title: string,
+    run: (session: Session) => Promise<void>,
+    options: Omit<SessionOptions, "relay"> = {},
+  ): void => {
+    test(`${name} relay: ${title}`, { timeout: 30_000 }, async () => {
+      const session = await startSession({ relay, ...options });
+      try {
+        await run(session);
+      } finally {
+        await session.close();
+      }
+    });
+  };
+
+  row("D1: a 4 MiB answer after the client's half-close arrives whole", async ({ client, backend, done }) => {
+    const answer = randomBytes(4 * MiB);
+    client.end("question");
+    assert.equal((await readAll(backend)).toString(), "question");
+    backend.end(answer);
+    assert.ok((await readAll(client)).equals(answer));
+    assert.deepEqual(await done, { upBytes: 8, downBytes: 4 * MiB, cause: "client_closed" });
+  });
+
+  row("D1: 4 MiB from the client after the backend's half-close arrive whole", async (session) => {
+    const { client, backend, done } = session;
+    const late = randomBytes(4 * MiB);
+    backend.end("greeting");
+    assert.equal((await readAll(client)).toString(), "greeting");
+    client.end(late);
+    assert.ok((await readAll(backend)).equals(late));
+    assert.deepEqual(await done, { upBytes: 4 * MiB, downBytes: 8, cause: "backend_closed" });
+  });
+
+  row("D1: each direction is closed by itself", async ({ client, backend, done }) => {
+    client.end();
+    await once(backend.resume(), "end");
+    backend.write("still open");
+    assert.equal((await readExactly(client, 10)).toString(), "still open");
+    assert.equal(client.readableEnded, false);
+    backend.end();
+    await once(client.resume(), "end");
+    assert.equal((await done).cause, "client_closed");
+  });
+
+  row("D2: a reset by the backend reaches the client as a reset within 100 ms", async (session) => {
+    const { client, backend, done } = session;
+    backend.write("x");
+    await readExactly(client, 1);
+    const seen = howItEnds(client);
+    const startedMs = performance.now();
+    backend.resetAndDestroy();
+    assert.equal(await seen, "ECONNRESET");
+    assert.ok(performance.now() - startedMs < 100);
+    assert.deepEqual(await done, { upBytes: 0, downBytes: 1, cause: "backend_reset" });
+  });
+
+  row("D3: a reset by the client reaches the backend as a reset", async ({ client, backend, done }) => {
+    client.write("x");
+    await readExactly(backend, 1);
+    const seen = howItEnds(backend);
+    client.resetAndDestroy();
+    assert.equal(await seen, "ECONNRESET");
+    assert.deepEqual(await done, { upBytes: 1, downBytes: 0, cause: "client_reset" });
+  });
+
+  row("D3: a reset drops what the other side was still sending", async ({ client, backend, done }) => {
+    const sent = keepWriting(backend);
+    await readExactly(client, MiB);
+    client.resetAndDestroy();
+    await sent.stopped;
+    const { downBytes, cause } = await done;
+    assert.equal(cause, "client_reset");
+    assert.ok(downBytes >= MiB, `${downBytes} bytes`);
+    assert.ok(downBytes <= sent.bytes());
+  });
+
+  row("D4: a reset after the client's half-close is still a reset", async ({ client, backend, done }) => {
+    client.end("q");
+    await readAll(backend);
+    const seen = howItEnds(client);
+    backend.resetAndDestroy();
+    assert.equal(await seen, "ECONNRESET");
+    assert.deepEqual(await done, { upBytes: 1, downBytes: 0, cause: "backend_reset" });
+  });
+
+  row("D4: what was delivered before a reset is counted", async ({ client, backend, done }) => {
+    backend.write(Buffer.alloc(300_000));
+    await readExactly(client, 300_000);
+    const seen = howItEnds(client);
+    backend.resetAndDestroy();
+    await seen;
+    assert.deepEqual(await done, { upBytes: 0, downBytes: 300_000, cause: "backend_reset" });
+  });
+
+  row("D5: a client that reads nothing stops the backend", async ({ client, backend, inner, done }) => {
+    client.pause();
+    const sent = keepWriting(backend);
+    await sent.stalled;
+    const held = inner.backend.bytesRead - inner.client.bytesWritten + inner.client.writableLength;
+    assert.ok(held <= 1.3 * MiB, `${held} bytes held`);
+    const seen = howItEnds(backend);
+    client.resetAndDestroy();
+    assert.equal(await seen, "ECONNRESET");
+    assert.equal((await done).cause, "client_reset");
+  });
+
+  row("D5: a reader that starts late gets every byte in order", async ({ client, backend, done }) => {
+    client.pause();
+    const sent = keepWriting(backend);
+    await sent.stalled;
+    sent.finish();
+    assert.equal(sha256(await readAll(client)), sent.digest());
+    client.end();
+    assert.deepEqual(await done, { upBytes: 0, downBytes: sent.bytes(), cause: "backend_closed" });
+  });
+
+  row("D6: 50 MB queued at the close arrive, then the end", async ({ client, backend, done }) => {
+    const all = randomBytes(50_000_000);
+    backend.end(all);
+    assert.equal(sha256(await readAll(client)), sha256(all));
+    client.end();
+    assert.deepEqual(await done, { upBytes: 0, downBytes: 50_000_000, cause: "backend_closed" });
+  });
+
+  row("D7: a backend that speaks first is heard by a silent client", async ({ client, backend, done }) => {
+    backend.write("SSH-2.0-test\r\n");
+    assert.equal((await readExactly(client, 14)).toString(), "SSH-2.0-test\r\n");
+    client.end();
+    backend.end();
+    assert.equal((await done).downBytes, 14);
+  });
+
+  const early = randomBytes(MiB);
+  row(
+    "D8: 1 MiB that the client sends before the dial arrives first and in order",
+    async ({ client, backend, done }) => {
+      client.end("tail");
+      assert.ok((await readAll(backend)).equals(Buffer.concat([early, Buffer.from("tail")])));
+      backend.end();
+      assert.deepEqual(await done, { upBytes: MiB + 4, downBytes: 0, cause: "client_closed" });
+    },
+    {
+      beforeDial: async (client) => {
+        client.write(early);
+      },
+    },
+  );
+
+  row(
+    "D9: a client that has reset before the relay resets the backend",
+    async ({ backend, done }) => {
+      assert.equal(await howItEnds(backend), "ECONNRESET");
+      assert.deepEqual(await done, { upBytes: 0, downBytes: 0, cause: "client_reset" });
+    },
+    {
+      beforeRelay: async ({ client }) => {
+        client.resetAndDestroy();
+        await once(client, "close");
+      },
+    },
+  );
+
+  row(
+    "a client socket that is already destroyed resets the backend",
+    async ({ backend, done }) => {
+      assert.equal(await howItEnds(backend), "ECONNRESET");
+      assert.deepEqual(await done, { upBytes: 0, downBytes: 0, cause: "client_gone" });
+    },
+    { beforeDial: async (_client, accepted) => void accepted.destroy() },
+  );
+
+  row(
+    "a backend that has reset before the relay resets the client",
+    async ({ client, done }) => {
+      assert.equal(await howItEnds(client), "ECONNRESET");
+      assert.deepEqual(await done, { upBytes: 0, downBytes: 0, cause: "backend_reset" });
+    },
+    {
+      beforeRelay: async ({ backend }) => {
+        backend.resetAndDestroy();
+        await once(backend, "close");
+      },
+    },
+  );
+
+  row(
+    "D14: silence both ways for the idle time ends the session, with a reset to both",
+    async ({ client, backend, done }) => {
+      const startedMs = performance.now();
+      const seen = await Promise.all([howItEnds(client), howItEnds(backend)]);
+      assert.deepEqual(seen, ["ECONNRESET", "ECONNRESET"]);
+      assert.deepEqual(await done, { upBytes: 0, downBytes: 0, cause: "idle_timeout" });
+      assert.ok(performance.now() - startedMs >= 190);
+    },
+    { idleMs: 200 },
+  );
+
+  row(
+    "D14: a byte in either direction renews the idle time",
+    async ({ client, backend, done }) => {
+      const startedMs = performance.now();
+      for (let round = 0; round < 8; round += 1) {
+        const [from, to] = round < 4 ? [client, backend] : [backend, client];
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        from.write("x");
+        await readExactly(to, 1);
+      }
+      client.end();
+      backend.end();
+      assert.deepEqual(await done, { upBytes: 4, downBytes: 4, cause: "client_closed" });
+      assert.ok(performance.now() - startedMs > 700);
+    },
+    { idleMs: 300 },
+  );
+
+  row(
+    "D14: outstanding data does not renew the idle time",
+    async ({ client, backend, done }) => {
+      client.pause();
+      const sent = keepWriting(backend);
+      await sent.stopped;
+      assert.equal((await done).cause, "idle_timeout");
+    },
+    { idleMs: 300 },
+  );
+
+  const stop = new AbortController();
+  row(
+    "D15: an abort with data outstanding ends the session at once, with the cause given",
+    async ({ client, backend, done }) => {
+      client.pause();
+      const sent = keepWriting(backend);
+      await sent.stalled;
+      const startedMs = performance.now();
+      stop.abort("max_age");
+      assert.equal((await done).cause, "max_age");
+      await sent.stopped;
+      assert.ok(performance.now() - startedMs < 1000);
+    },
+    { signal: stop.signal },
+  );
+
+  row(
+    "an abort that came before the relay ends it at once",
+    async ({ client, backend, done }) => {
+      const seen = await Promise.all([howItEnds(client), howItEnds(backend)]);
+      assert.deepEqual(seen, ["ECONNRESET", "ECONNRESET"]);
+      assert.deepEqual(await done, { upBytes: 0, downBytes: 0, cause: "drain" });
+    },
+    { signal: AbortSignal.abort("drain") },
+  );
+
+  row(
+    "a reset while the session's end waits for a slow reader is passed on, and every descriptor is closed",
+    async ({ client, backend, inner, done }) => {
+      client.pause();
+      const sent = keepWriting(backend);
+      await sent.stalled;
+      sent.finish();
+      client.resetAndDestroy();
+      assert.equal((await done).cause, "client_reset");
+      await Promise.all([inner.client, inner.backend].map(gone));
+    },
+  );
+
+  test(`${name} relay: a unix-socket backend works both ways`, { timeout: 30_000 }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), "relay-"));
+    const session = await startSession({ relay, backendPath: join(folder, "backend.sock") });
+    try {
+      const { client, backend, done } = session;
+      client.end("question");
+      assert.equal((await readAll(backend)).toString(), "question");
+      backend.end("answer");
+      assert.equal((await readAll(client)).toString(), "answer");
+      assert.deepEqual(await done, { upBytes: 8, downBytes: 6, cause: "client_closed" });
+    } finally {
+      await session.close();
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  test(
+    `${name} relay: 8 sessions of random chunks both ways keep every byte`,
+    { timeout: 60_000 },
+    async () => {
+      await Promise.all(
+        Array.from({ length: 8 }, async (_, seed) => {
+          const session = await startSession({ relay });
+          try {
+            const { client, backend, done } = session;
+            const up = randomWriter(client, 3 * MiB, seed);
+            const down = randomWriter(backend, 3 * MiB, seed + 100);
+            const [upSeen, downSeen] = await Promise.all([readAll(backend), readAll(client)]);
+            assert.equal(sha256(upSeen), await up);
+            assert.equal(sha256(downSeen), await down);
+            const relayed = await done;
+            assert.equal(relayed.upBytes, upSeen.length);
+            assert.equal(relayed.downBytes, downSeen.length);
+          } finally {
+            await session.close();
+          }
+        }),
+      );
+    },
+  );
+}
+
+function sha256(bytes: Buffer): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Resolves when a socket has let go of its descriptor. */
+async function gone(socket: Socket): Promise<void> {
+  while (!socket.closed && (socket as { _handle?: unknown })._handle) await once(socket, "close");
+}
+
+/** Writes random blocks as fast as the socket takes them. */
+function keepWriting(socket: Socket): {
+  stalled: Promise<void>;
+  stopped: Promise<void>;
+  bytes: () => number;
+  digest: () => string;
+  finish: () => void;
+} {
+  const block = randomBytes(65_536);
+  const hash = createHash("sha256");
+  let bytes = 0;
+  let finished = false;
+  let stallTimer: NodeJS.Timeout | undefined;
+  const stopped = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  const stalled = new Promise<void>((resolve) => {
+    const write = (): void => {
+      if (finished || socket.destroyed) return;
+      bytes += block.length;
+      hash.update(block);
+      clearTimeout(stallTimer);
+      // Stalled: the kernel has refused to take a block for a while.
+      stallTimer = setTimeout(resolve, 250);
+      socket.write(block, (error) => {
+        if (!error) write();
+      });
+    };
+    write();
+  });
+  void stopped.then(() => clearTimeout(stallTimer));
+  return {
+    stalled,
+    stopped,
+    bytes: () => bytes,
+    digest: () => hash.digest("hex"),
+    finish: () => {
+      finished = true;
+      clearTimeout(stallTimer);
+      socket.end();
+    },
+  };
+}
+
+/** Writes `total` random bytes in chunks of random size, then ends; gives their digest. */
+async function randomWriter(socket: Socket, total: number, seed: number): Promise<string> {
+  const hash = createHash("sha256");
+  let state = seed * 2654435761 + 1;
+  let left = total;
+  while (left > 0) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const size = Math.min(left, 1 + (state % (state % 3 === 0 ? 200_000 : 3000)));
+    const chunk = randomBytes(size);
+    hash.update(chunk);
+    left -= size;
+    if (!socket.write(chunk)) await once(socket, "drain");
+  }
+  socket.end();
+  return hash.digest("hex");
+}
