@@ -1,0 +1,284 @@
+/** The journal entry of one connection: one record when it is decided, one when it ends, whatever happens between. */
+import type { Diagnostic, Endpoint, Request, RuleReference, Severity, Verdict } from "../access/types.ts";
+import type { Counters } from "./counters.ts";
+import type { ConnectionFields, EndCause, Fields, Level, RefuseReason, RulePlace, Side } from "./records.ts";
+
+/** What an entry needs of its journal. */
+export interface EntryHost {
+  readonly monotonic: () => number;
+  countersOf(service: string): Counters;
+  write(level: Level, tag: string, fields: Fields, severity: Severity | undefined): void;
+  diagnose(diagnostic: Diagnostic, tag: string, about: { service: string; id: string }): void;
+  forget(id: string): void;
+}
+
+/** Bytes moved so far. */
+export interface Traffic {
+  readonly upBytes: number;
+  readonly downBytes: number;
+}
+
+/** One connection as `sessions` shows it. */
+export interface OpenSession extends ConnectionFields {
+  readonly state: "deciding" | "accepted" | "twisted";
+  readonly acceptedAt: string;
+  readonly ageMs: number;
+  readonly rule?: RulePlace;
+  /** Where it leads; absent while it is undecided. */
+  readonly backend?: string;
+  /** Absent where nobody counts. */
+  readonly traffic?: Traffic;
+}
+
+/** What was decided, and on what it rests. */
+interface Decided {
+  readonly request: Request;
+  readonly verdict: Verdict;
+  /** Of the tables that decided. */
+  readonly generation?: number;
+}
+
+/**
+ * One connection's entry. It moves from deciding to served to over, and each step writes its record once: a call that
+ * comes too late, or a second time, does nothing. A refusal is decision and end in one, so it has one record only.
+ *
+ * No call throws or waits.
+ */
+export class Entry {
+  readonly id: string;
+  readonly service: string;
+  readonly daemon: string;
+  readonly #host: EntryHost;
+  readonly #counters: Counters;
+  readonly #openedAtMs: number;
+  readonly #acceptedAtMs: number;
+  #client: ConnectionFields["client"];
+  #server: Side;
+  #state: "deciding" | "accepted" | "twisted" | "over" = "deciding";
+  #rule: RulePlace | undefined;
+  #backend: string | undefined;
+  #severity: Severity | undefined;
+  #traffic: (() => Traffic) | undefined;
+
+  constructor(
+    host: EntryHost,
+    about: {
+      readonly id: string;
+      readonly service: string;
+      readonly daemon: string;
+      readonly client: Endpoint;
+      readonly server: Endpoint;
+      readonly timeMs: number;
+    },
+  ) {
+    this.#host = host;
+    this.id = about.id;
+    this.service = about.service;
+    this.daemon = about.daemon;
+    this.#client = side(about.client);
+    this.#server = side(about.server);
+    this.#acceptedAtMs = about.timeMs;
+    this.#openedAtMs = host.monotonic();
+    this.#counters = host.countersOf(about.service);
+    this.#counters.open++;
+  }
+
+  /** Tells what has been found out about the two sides meanwhile; decisions do it by themselves. */
+  learn(request: Request): void {
+    const client = side(request.client);
+    this.#client = request.user === undefined ? client : { ...client, user: request.user };
+    this.#server = side(request.server);
+  }
+
+  /**
+   * The client may come in.
+   *
+   * @param decided.backend as it is configured
+   * @param decided.traffic tells the bytes moved so far, for `sessions`
+   */
+  accepted(decided: Decided & { readonly backend: string; readonly traffic?: () => Traffic }): void {
+    if (this.#state !== "deciding") return;
+    this.#decide("accepted", decided);
+    this.#backend = decided.backend;
+    this.#traffic = decided.traffic;
+    this.#counters.accepted++;
+    this.#write("info", {
+      event: "accept",
+      ...this.#connection(),
+      ...this.#ruleField(),
+      backend: decided.backend,
+      decisionMs: this.#decisionMs(),
+      ...generationField(decided.generation),
+    });
+  }
+
+  /**
+   * The client is sent away. Without a verdict (limits, errors, a client that has gone) the request may be missing too.
+   *
+   * @param why.reason absent = as the verdict says: "rule", or "error" where the rule or its table is broken
+   * @param why.detail what was wrong; from outside or from an error, it is escaped
+   */
+  refused(why: Partial<Decided> & { readonly reason?: RefuseReason; readonly detail?: string }): void {
+    if (this.#state !== "deciding") return;
+    const reason =
+      why.reason ?? (why.verdict !== undefined && why.verdict.reason !== "error" ? "rule" : "error");
+    this.#decide("over", why);
+    this.#counters.refused[reason]++;
+    this.#write("warn", {
+      event: "refuse",
+      ...this.#connection(),
+      ...this.#ruleField(),
+      reason,
+      ...detailField(why.detail),
+      decisionMs: this.#decisionMs(),
+      ...generationField(why.generation),
+    });
+    this.#leave();
+  }
+
+  /** A command serves the client; its end is told by `ended`. */
+  twisted(decided: Decided & { readonly command: string; readonly traffic?: () => Traffic }): void {
+    if (this.#state !== "deciding") return;
+    this.#decide("twisted", decided);
+    this.#backend = decided.command;
+    this.#traffic = decided.traffic;
+    this.#counters.twisted++;
+    this.#write("warn", {
+      event: "twist",
+      ...this.#connection(),
+      ...this.#ruleField(),
+      command: decided.command,
+      decisionMs: this.#decisionMs(),
+      ...generationField(decided.generation),
+    });
+  }
+
+  /**
+   * A connection that was served is over. Before any decision it counts as a refusal, so that none goes without a trace.
+   *
+   * @param how.upBytes null, as downBytes, where the socket was handed over and nobody could count
+   */
+  ended(how: {
+    readonly upBytes: number | null;
+    readonly downBytes: number | null;
+    readonly cause: EndCause;
+    readonly detail?: string;
+  }): void {
+    if (this.#state === "over") return;
+    if (this.#state === "deciding") {
+      this.refused({
+        reason: how.cause === "client_gone" ? "aborted" : "error",
+        detail: how.detail ?? `ended before a verdict: ${how.cause}`,
+      });
+      return;
+    }
+    this.#state = "over";
+    this.#counters.ended[how.cause]++;
+    this.#counters.upBytes += how.upBytes ?? 0;
+    this.#counters.downBytes += how.downBytes ?? 0;
+    this.#write("info", {
+      event: "end",
+      ...this.#connection(),
+      upBytes: how.upBytes,
+      downBytes: how.downBytes,
+      durationMs: round(this.#host.monotonic() - this.#openedAtMs),
+      cause: how.cause,
+      ...detailField(how.detail),
+    });
+    this.#leave();
+  }
+
+  /** Something threw: refuses if undecided, ends with "internal" otherwise. */
+  failed(error: unknown): void {
+    const detail = error instanceof Error ? error.message : String(error);
+    if (this.#state === "deciding") this.refused({ reason: "error", detail });
+    else this.ended({ ...this.#lastTraffic(), cause: "internal", detail });
+  }
+
+  /** Closes the entry; what has not been told by now is told as a failure of ours. For the `finally` of a connection. */
+  close(): void {
+    if (this.#state !== "over") this.failed("closed without an outcome");
+  }
+
+  /** The connection as `sessions` shows it. */
+  session(): OpenSession {
+    return {
+      ...this.#connection(),
+      state: this.#state === "over" ? "deciding" : this.#state,
+      acceptedAt: new Date(this.#acceptedAtMs).toISOString(),
+      ageMs: Math.round(this.#host.monotonic() - this.#openedAtMs),
+      ...this.#ruleField(),
+      ...(this.#backend === undefined ? {} : { backend: this.#backend }),
+      ...(this.#traffic === undefined ? {} : { traffic: this.#traffic() }),
+    };
+  }
+
+  #decide(state: "accepted" | "twisted" | "over", decided: Partial<Decided>): void {
+    this.#state = state;
+    if (decided.request !== undefined) this.learn(decided.request);
+    if (decided.verdict === undefined) return;
+    this.#rule = place(decided.verdict.rule);
+    this.#severity = decided.verdict.severity;
+    for (const diagnostic of decided.verdict.diagnostics)
+      this.#host.diagnose(diagnostic, this.daemon, { service: this.service, id: this.id });
+  }
+
+  #connection(): ConnectionFields {
+    return {
+      service: this.service,
+      daemon: this.daemon,
+      id: this.id,
+      client: this.#client,
+      server: this.#server,
+    };
+  }
+
+  #ruleField(): { rule: RulePlace } | undefined {
+    return this.#rule === undefined ? undefined : { rule: this.#rule };
+  }
+
+  #decisionMs(): number {
+    const ms = this.#host.monotonic() - this.#openedAtMs;
+    this.#counters.decisionMs += ms;
+    return round(ms);
+  }
+
+  #lastTraffic(): { upBytes: number | null; downBytes: number | null } {
+    return this.#traffic?.() ?? { upBytes: null, downBytes: null };
+  }
+
+  #write(level: Level, fields: Fields): void {
+    this.#host.write(level, this.daemon, fields, this.#severity);
+  }
+
+  #leave(): void {
+    this.#counters.open--;
+    this.#traffic = undefined;
+    this.#host.forget(this.id);
+  }
+}
+
+function side({ address, port, name }: Endpoint): Side {
+  return {
+    address,
+    ...(port === undefined ? undefined : { port }),
+    ...(name === undefined ? undefined : { name }),
+  };
+}
+
+function place(rule: RuleReference | undefined): RulePlace | undefined {
+  return rule === undefined ? undefined : { file: rule.file, line: rule.line };
+}
+
+function detailField(detail: string | undefined): { detail: string } | undefined {
+  return detail === undefined ? undefined : { detail };
+}
+
+function generationField(generation: number | undefined): { generation: number } | undefined {
+  return generation === undefined ? undefined : { generation };
+}
+
+/** Milliseconds to the microsecond. */
+function round(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}

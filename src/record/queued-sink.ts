@@ -1,0 +1,179 @@
+/** A sink with a bounded queue in front of its outlet: what does not fit is lost and counted, and the count is told later. */
+import { setImmediate as turn } from "node:timers/promises";
+
+import type { Outlet } from "../platform/outlet.ts";
+import type { LogRecord } from "./records.ts";
+import type { Sink, SinkState } from "./sink.ts";
+
+/** Lines and characters that one send takes. */
+const BATCH_LINES = 256;
+const BATCH_CHARACTERS = 64 * 1024;
+
+/** Waits before the next try, doubled each time: for a receiver that is full, and for one that is away. */
+const FULL_WAIT_MS = { first: 5, last: 250 } as const;
+const AWAY_WAIT_MS = { first: 100, last: 5000 } as const;
+
+/** Turns a record into what its outlet takes; undefined = not one for this form. */
+export type Form = (record: LogRecord) => string | undefined;
+
+export interface QueuedSinkOptions {
+  readonly name: string;
+  readonly form: Form;
+  readonly outlet: Outlet;
+  /** Characters that may wait; lines of info and below only get three quarters of it. Absent = 4 MiB. */
+  readonly maxQueued?: number;
+  /** For the time of the `lost` record; absent = the system's clock. */
+  readonly now?: () => number;
+}
+
+/** Lines are formed when they are written, and sent once per turn of the event loop, many at a time. */
+export class QueuedSink implements Sink {
+  readonly name: string;
+  onTrouble: (reason: string) => void = () => undefined;
+  onReturn: (lostLines: number) => void = () => undefined;
+  readonly #form: Form;
+  readonly #outlet: Outlet;
+  readonly #maxQueued: number;
+  readonly #now: () => number;
+  #lines: string[] = [];
+  #characters = 0;
+  /** Lost and not yet told of; lost since the trouble began; lost in all. */
+  #untold = 0;
+  #lostInTrouble = 0;
+  #lostLines = 0;
+  #trouble: string | undefined;
+  #sending: Promise<void> | undefined;
+  #wake: (() => void) | undefined;
+  #isClosing = false;
+
+  constructor(options: QueuedSinkOptions) {
+    this.name = options.name;
+    this.#form = options.form;
+    this.#outlet = options.outlet;
+    this.#maxQueued = options.maxQueued ?? 4 * 1024 * 1024;
+    this.#now = options.now ?? Date.now;
+  }
+
+  write(record: LogRecord): void {
+    const line = this.#form(record);
+    if (line === undefined) return;
+    const isDispensable = record.level === "info" || record.level === "debug";
+    const room = (isDispensable ? this.#maxQueued * 0.75 : this.#maxQueued) - this.#characters;
+    if (this.#isClosing || line.length > room) {
+      this.#lose(1);
+      return;
+    }
+    // Told where the gap is, as soon as the queue has room to breathe; told at once it would itself add to the flood.
+    if (this.#untold > 0 && this.#characters < this.#maxQueued / 2) this.#tellLost();
+    this.#push(line);
+    this.#sending ??= this.#send();
+  }
+
+  state(): SinkState {
+    return {
+      name: this.name,
+      ...(this.#trouble === undefined ? undefined : { trouble: this.#trouble }),
+      queuedLines: this.#lines.length,
+      lostLines: this.#lostLines,
+    };
+  }
+
+  async close(withinMs: number): Promise<void> {
+    this.#isClosing = true;
+    this.#wake?.();
+    const limit = setTimeout(() => this.#outlet.close(), withinMs);
+    await this.#sending;
+    clearTimeout(limit);
+    this.#outlet.close();
+    this.#lose(this.#lines.length);
+    this.#lines = [];
+  }
+
+  /** Sends until nothing is left, or until the sink closes. Never rejects. */
+  async #send(): Promise<void> {
+    let waitMs = 0;
+    while (this.#lines.length > 0) {
+      await turn();
+      const batch = this.#batch();
+      try {
+        const taken = await this.#outlet.send(batch);
+        this.#drop(taken);
+        if (taken > 0) this.#returned();
+        if (taken === batch.length) waitMs = 0;
+        else waitMs = await this.#wait(waitMs, FULL_WAIT_MS);
+      } catch (error) {
+        this.#troubled(error instanceof Error ? error.message : String(error));
+        if (this.#isClosing) break;
+        waitMs = await this.#wait(waitMs, AWAY_WAIT_MS);
+      }
+      if (this.#lines.length === 0 && this.#untold > 0) this.#tellLost();
+    }
+    this.#sending = undefined;
+  }
+
+  #batch(): string[] {
+    let characters = 0;
+    let count = 0;
+    while (count < BATCH_LINES && count < this.#lines.length && characters < BATCH_CHARACTERS) {
+      characters += this.#lines[count]?.length ?? 0;
+      count++;
+    }
+    return this.#lines.slice(0, count);
+  }
+
+  #push(line: string): void {
+    this.#lines.push(line);
+    this.#characters += line.length;
+  }
+
+  #drop(count: number): void {
+    for (const line of this.#lines.splice(0, count)) this.#characters -= line.length;
+  }
+
+  #lose(count: number): void {
+    this.#untold += count;
+    this.#lostInTrouble += count;
+    this.#lostLines += count;
+  }
+
+  #tellLost(): void {
+    const line = this.#form({
+      timeMs: this.#now(),
+      level: "warn",
+      tag: "tcpwrapd",
+      fields: { event: "lost", lines: this.#untold },
+    });
+    this.#untold = 0;
+    if (line !== undefined) this.#push(line);
+  }
+
+  #troubled(reason: string): void {
+    if (this.#trouble === undefined && !this.#isClosing) {
+      this.#lostInTrouble = 0;
+      this.#trouble = reason;
+      this.onTrouble(reason);
+    }
+    this.#trouble = reason;
+  }
+
+  #returned(): void {
+    if (this.#trouble === undefined) return;
+    this.#trouble = undefined;
+    this.onReturn(this.#lostInTrouble);
+  }
+
+  /** @returns the wait after this one, should it not help; a closing sink gives its last tries a short one */
+  async #wait(lastMs: number, { first, last }: { first: number; last: number }): Promise<number> {
+    const ms = Math.min(Math.max(first, lastMs * 2), this.#isClosing ? first : last);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      timer.unref();
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = undefined;
+    return ms;
+  }
+}
