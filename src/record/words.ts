@@ -1,6 +1,13 @@
 /** Says a record in tcpd's words, so that what reads the logs of tcpd reads ours. */
 import { escapePhrase, escapeWord } from "./escape.ts";
-import type { ConnectionFields, DiagnosticFields, Fields, RefuseFields, TablesFields } from "./records.ts";
+import type {
+  ConnectionFields,
+  DiagnosticFields,
+  Fields,
+  LifeFields,
+  RefuseFields,
+  TablesFields,
+} from "./records.ts";
 
 /**
  * Says what happened in one sentence on one line.
@@ -11,35 +18,29 @@ import type { ConnectionFields, DiagnosticFields, Fields, RefuseFields, TablesFi
  * @returns printable ASCII, no line end. Source: tcpd(8); the words of accept, refuse and twist are tcpd's own.
  */
 export function sentence(fields: Fields): string {
-  switch (fields.event) {
-    case "accept":
-      return `connect from ${who(fields)} (${escapeWord(fields.client.address)})`;
-    case "refuse":
-      return `refused connect from ${who(fields)} (${escapeWord(fields.client.address)})${why(fields)}`;
-    case "twist":
-      return `twist ${who(fields)} to ${escapePhrase(fields.command)}`;
-    case "end":
-      return (
-        `closed ${who(fields)} (${escapeWord(fields.client.address)}): ${fields.cause}, ` +
-        `${bytes(fields.upBytes)} up, ${bytes(fields.downBytes)} down, ${(fields.durationMs / 1000).toFixed(3)} s`
-      );
-    case "tables":
-      return tables(fields);
-    case "ready":
-    case "draining":
-    case "stopped":
-      return fields.detail === undefined ? fields.event : `${fields.event}: ${escapePhrase(fields.detail)}`;
-    case "diagnostic":
-      return diagnostic(fields);
-    case "lost":
-      return `lost ${fields.lines} ${fields.lines === 1 ? "line" : "lines"}`;
-    case "suppressed":
-      return (
-        `suppressed ${fields.refusals} ${fields.refusals === 1 ? "record" : "records"} of refused connects ` +
-        `from ${escapeWord(fields.client.address)} in ${fields.periodMs / 1000} s`
-      );
-  }
+  // The table has a row for each event, and the row takes the fields of its own event.
+  return (SENTENCES[fields.event] as (fields: Fields) => string)(fields);
 }
+
+const SENTENCES: {
+  readonly [Event in Fields["event"]]: (fields: Fields & { readonly event: Event }) => string;
+} = {
+  accept: (fields) => `connect from ${who(fields)} (${escapeWord(fields.client.address)})`,
+  refuse: (fields) =>
+    `refused connect from ${who(fields)} (${escapeWord(fields.client.address)})${why(fields)}`,
+  twist: (fields) => `twist ${who(fields)} to ${escapePhrase(fields.command)}`,
+  end: (fields) =>
+    `closed ${who(fields)} (${escapeWord(fields.client.address)}): ${fields.cause}, ` +
+    `${bytes(fields.upBytes)} up, ${bytes(fields.downBytes)} down, ${(fields.durationMs / 1000).toFixed(3)} s`,
+  tables,
+  ready: life,
+  draining: life,
+  stopped: life,
+  diagnostic,
+  lost: ({ lines }) => `lost ${lines} ${lines === 1 ? "line" : "lines"}`,
+  suppressed: ({ refusals, client, periodMs }) =>
+    `suppressed ${refusals} ${refusals === 1 ? "record" : "records"} of refused connects from ${escapeWord(client.address)} in ${periodMs / 1000} s`,
+};
 
 function who({ client }: ConnectionFields): string {
   const { address, name, user } = client;
@@ -63,6 +64,10 @@ function tables(fields: TablesFields): string {
     `tables generation ${fields.generation}: ${fields.allow.rules} allow rules, ${fields.deny.rules} deny rules` +
     (wrong === 0 ? "" : `, ${wrong} ${wrong === 1 ? "diagnostic" : "diagnostics"}`)
   );
+}
+
+function life({ event, detail }: LifeFields): string {
+  return detail === undefined ? event : `${event}: ${escapePhrase(detail)}`;
 }
 
 function diagnostic(fields: DiagnosticFields): string {
