@@ -3,7 +3,7 @@
 import yargs from "yargs";
 import { exitStatus } from "./exit-status.ts";
 import { demoCommand } from "./demo.ts";
-import type { Io } from "./io.ts";
+import { type Io, UsageError } from "./io.ts";
 import { matchCommand } from "./match.ts";
 import { runCommand } from "./run.ts";
 import { ConfigurationError } from "./settings.ts";
@@ -22,13 +22,11 @@ export async function runCli(io: Io): Promise<number> {
     .demandCommand(1, "which command?")
     .recommendCommands()
     .wrap(Math.min(100, yargs().terminalWidth()))
-    .parserConfiguration({
-      "duplicate-arguments-array": false,
-      "greedy-arrays": false,
-      "parse-positional-numbers": false,
-    })
+    .parserConfiguration({ "parse-positional-numbers": false })
     .exitProcess(false)
-    .fail(false)
+    .fail((message: string | null, error: Error | undefined) => {
+      throw error ?? new UsageError(message ?? "wrong usage");
+    })
     .epilogue("Manual: tcpwrapd(8). The tables: hosts_access(5), hosts_options(5).");
   for (const command of [runCommand, matchCommand, demoCommand]) {
     command(parser, io, (code) => {
@@ -50,7 +48,7 @@ function complain(cause: unknown, io: Io): number {
     io.errors.write(`${cause.message}\n`);
     return exitStatus.configuration;
   }
-  if (cause instanceof Error && cause.name === "YError") {
+  if (cause instanceof UsageError || (cause instanceof Error && cause.name === "YError")) {
     io.errors.write(`tcpwrapd: ${cause.message}; "tcpwrapd --help" tells more\n`);
     return exitStatus.usage;
   }

@@ -14,3 +14,8 @@ export interface Io {
 
 /** Adds a command to the parser; `exit` takes the status that the program shall end with. */
 export type AddCommand = (parser: Argv, io: Io, exit: (status: number) => void) => unknown;
+
+/** Wrong flags or arguments; its message is one line for the user. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}

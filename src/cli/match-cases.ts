@@ -19,12 +19,12 @@ export async function matchCases(
   clientArgument: string,
   mayResolve: boolean,
 ): Promise<MatchCases> {
-  const [daemonText, serverText] = splitAt(daemonArgument, "first");
-  const [userText, clientText] = splitAt(clientArgument, "last");
+  const [, daemonText = "", serverText] = /^(.[^@]*)(?:@(.*))?$/s.exec(daemonArgument) ?? [];
+  const [, userText, clientText = ""] = /^(?:(.+)@)?([^@]*)$/s.exec(clientArgument) ?? [];
   const daemon = daemonText.slice(daemonText.lastIndexOf("/") + 1);
   if (daemon === "")
     return { error: `"${daemonArgument}" names no daemon; write for example sshd or sshd@192.0.2.1` };
-  if (clientText === undefined || clientText === "") {
+  if (clientText === "") {
     return { error: `"${clientArgument}" names no client; write an address, a name, or USER@ADDRESS` };
   }
   const servers = serverText === undefined ? [nobody] : await endpoints(serverText, mayResolve);
@@ -54,14 +54,4 @@ async function endpoints(
   } catch {
     return { error: `no address found for "${text}"; check the name, or take it as it is with --no-resolve` };
   }
-}
-
-/** The parts around an "@", the first of a daemon argument, the last of a client's (user names may contain one). */
-function splitAt(
-  argument: string,
-  which: "first" | "last",
-): [before: string, after: string | undefined] | [before: undefined, after: string] {
-  const at = which === "first" ? argument.indexOf("@", 1) : argument.lastIndexOf("@");
-  if (at > 0) return [argument.slice(0, at), argument.slice(at + 1)];
-  return which === "first" ? [argument, undefined] : [undefined, argument];
 }

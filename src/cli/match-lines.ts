@@ -36,18 +36,22 @@ export function answerLine(line: string, ask: Ask): string {
   }
   const { daemon, clientName, clientAddr, user, serverName, serverAddr, serverPort } = checked.data;
   const request: Request = {
-    daemon: daemon ?? "unknown",
+    daemon: given(daemon),
     client: endpoint(clientAddr, clientName),
     server: {
       ...endpoint(serverAddr, serverName),
       ...(typeof serverPort === "number" && { port: serverPort }),
     },
-    user: user ?? "unknown",
+    user: given(user),
   };
   return printJson(ask(request));
 }
 
-/** What is not given is not known, and is not looked up. */
+/** What is not given, or empty, is not known, and is not looked up. */
 function endpoint(address: string | null | undefined, name: string | null | undefined): Endpoint {
-  return { address: address ?? "unknown", name: name ?? "unknown" };
+  return { address: given(address), name: given(name) };
+}
+
+function given(fact: string | null | undefined): string {
+  return fact === null || fact === undefined || fact === "" ? "unknown" : fact;
 }

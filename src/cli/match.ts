@@ -8,7 +8,8 @@ import { loadTables } from "../config/load.ts";
 import { readWhole } from "../config/files.ts";
 import type { Settings } from "../config/schema.ts";
 import { Lookups } from "../identify/lookups.ts";
-import type { AddCommand, Io } from "./io.ts";
+import { interfaceNames } from "../platform/interfaces.ts";
+import { type AddCommand, type Io, UsageError } from "./io.ts";
 import { answerLine, type Ask } from "./match-lines.ts";
 import { matchCases } from "./match-cases.ts";
 import { type Decided, printJson, printText } from "./match-print.ts";
@@ -53,22 +54,18 @@ export const matchCommand: AddCommand = (parser, io, exit) =>
         })
         .check(({ daemon, client, stdin }) => {
           if (stdin || (daemon !== undefined && client !== undefined)) return true;
-          throw usage("match needs DAEMON and CLIENT, or --stdin");
+          throw new UsageError("match needs DAEMON and CLIENT, or --stdin");
         })
         .example("$0 match sshd 192.0.2.7", "may this address reach sshd?")
         .example("$0 match sshd@198.51.100.1 bob@host.example", "with server address and user")
         .example("$0 match --stdin --json <questions", '{"daemon":"sshd","clientAddr":"192.0.2.7"} a line'),
     async (flags) => {
-      const { settings, inlineTables } = await readSettings(flags as SharedFlags, io.environment);
+      const { settings, inlineTables } = await readSettings(flags, io.environment);
       const tables = readTables(settings, inlineTables, io);
       const asked = flags as unknown as MatchFlags;
       exit(asked.stdin ? await answerLines(tables, io) : await answerOne(asked, settings, tables, io));
     },
   );
-
-function usage(message: string): Error {
-  return Object.assign(new Error(message), { name: "YError" });
-}
 
 function readTables(settings: Settings, inline: ReadonlyMap<string, string>, io: Io): Tables {
   const { allow, deny, noMatch } = settings.access;
@@ -76,6 +73,7 @@ function readTables(settings: Settings, inline: ReadonlyMap<string, string>, io:
     allow,
     deny,
     noMatch,
+    interfaces: interfaceNames(),
     read: (path, maxBytes) => {
       const text = inline.get(path);
       if (text !== undefined) return { kind: "text", bytes: new TextEncoder().encode(text) };

@@ -4,6 +4,7 @@ import { performance } from "node:perf_hooks";
 import type { Tables } from "../access/tables.ts";
 import type { Diagnostic, Source } from "../access/types.ts";
 import { isSameState, look, type Looked, readWhole } from "./files.ts";
+import { interfaceNames } from "../platform/interfaces.ts";
 import { type Loaded, type LoadOptions, loadTables, MAX_FILE_BYTES } from "./load.ts";
 import { quietNeededMs, racyMs, type Reading } from "./settle.ts";
 
@@ -217,6 +218,7 @@ export class LiveTables {
       allow,
       deny,
       noMatch,
+      interfaces: interfaceNames(),
       read: (path, maxBytes) => {
         const inline = this.#options.inline?.get(path);
         if (inline !== undefined) return { kind: "text", bytes: new TextEncoder().encode(inline) };

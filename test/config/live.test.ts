@@ -26,7 +26,7 @@ interface Bed {
 
 function bed(
   t: TestContext,
-  { missing = "empty" as "empty" | "keep", deny = "ALL: 192.0.2.66\n" } = {},
+  { missing = "empty", deny = "ALL: 192.0.2.66\n" }: { missing?: "empty" | "keep"; deny?: string } = {},
 ): Bed {
   const folder = mkdtempSync(join(tmpdir(), "tcpwrapd-live-"));
   const paths = { allow: join(folder, "hosts.allow"), deny: join(folder, "hosts.deny") };

@@ -1,0 +1,13 @@
+/** The network interfaces of this machine. */
+
+import { readdirSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+
+/** Their names, also of those without an address. Source: /sys/class/net, sysfs(5). */
+export function interfaceNames(): ReadonlySet<string> {
+  try {
+    return new Set(readdirSync("/sys/class/net"));
+  } catch {
+    return new Set(Object.keys(networkInterfaces()));
+  }
+}
