@@ -79,36 +79,59 @@ function isLinkLocal(words: Words): boolean {
   return (high & 0xffc0) === 0xfe80 || (high & 0xff0f) === 0xff02;
 }
 
+/** Character by character, as a decision reads one address and must not take longer than its search. */
 function parseWords(text: string): Words | undefined {
   // The longest spelling there is; longer text would only cost time.
   if (text.length < 2 || text.length > 45) return undefined;
-  const halves = text.split("::");
-  if (halves.length > 2) return undefined;
-  const head = parseGroups(halves[0] ?? "", halves.length === 1);
-  const tail = halves.length === 2 ? parseGroups(halves[1] ?? "", true) : [];
-  if (head === undefined || tail === undefined) return undefined;
-  const missing = 8 - head.length - tail.length;
-  if (halves.length === 1 ? missing !== 0 : missing < 1) return undefined;
-  const groups = [...head, ...Array.from({ length: missing }, () => 0), ...tail];
+  const groups = [0, 0, 0, 0, 0, 0, 0, 0];
+  let count = 0;
+  let gap = -1;
+  let at = 0;
+  if (text.startsWith("::")) {
+    gap = 0;
+    at = 2;
+  }
+  while (at < text.length) {
+    const start = at;
+    let group = 0;
+    for (let digit = hexDigit(text, at); digit >= 0; digit = hexDigit(text, ++at)) group = group * 16 + digit;
+    if (text[at] === ".") {
+      const quad = parsePlainQuad(text.slice(start));
+      if (quad === undefined || count > 6) return undefined;
+      groups[count++] = quad >>> 16;
+      groups[count++] = quad & 0xffff;
+      break;
+    }
+    if (at === start || at > start + 4 || count === 8) return undefined;
+    groups[count++] = group;
+    if (at === text.length) break;
+    if (text[at++] !== ":" || at === text.length) return undefined;
+    if (text[at] !== ":") continue;
+    if (gap >= 0) return undefined;
+    gap = count;
+    at++;
+  }
+  if (gap < 0 ? count !== 8 : count === 8) return undefined;
+  if (gap >= 0) groups.splice(gap, 0, ...groups.splice(count, 8 - count));
   const word = (index: number): number => (groups[index * 2] ?? 0) * 65536 + (groups[index * 2 + 1] ?? 0);
   return [word(0), word(1), word(2), word(3)];
 }
 
-function parseGroups(text: string, mayEndInQuad: boolean): number[] | undefined {
-  if (text === "") return [];
-  const groups: number[] = [];
-  const parts = text.split(":");
-  for (const [index, part] of parts.entries()) {
-    if (/^[0-9a-fA-F]{1,4}$/.test(part)) {
-      groups.push(Number.parseInt(part, 16));
-      continue;
-    }
-    const isLast = index === parts.length - 1;
-    if (!mayEndInQuad || !isLast || !/^(?:(?:0|[1-9]\d{0,2})(?:\.(?!$)|$)){4}$/.test(part)) return undefined;
-    const quad = part.split(".").map(Number);
-    if (quad.some((number) => number > 255)) return undefined;
-    const [first = 0, second = 0, third = 0, fourth = 0] = quad;
-    groups.push(first * 256 + second, third * 256 + fourth);
+/** The value of the hex digit at a place; -1 where there is none. */
+function hexDigit(text: string, at: number): number {
+  const code = text.charCodeAt(at);
+  if (code >= 48 && code <= 57) return code - 48;
+  const lower = code | 32;
+  return lower >= 97 && lower <= 102 ? lower - 87 : -1;
+}
+
+/** inet_pton(3) is stricter with a quad than inet_addr(3): four decimal numbers without leading zeros. */
+function parsePlainQuad(text: string): number | undefined {
+  if (!/^(?:(?:0|[1-9]\d{0,2})(?:\.(?!$)|$)){4}$/.test(text)) return undefined;
+  let value = 0;
+  for (const part of text.split(".")) {
+    if (Number(part) > 255) return undefined;
+    value = value * 256 + Number(part);
   }
-  return groups;
+  return value;
 }

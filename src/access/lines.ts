@@ -10,14 +10,6 @@ export interface LogicalLine {
   readonly line: number;
 }
 
-/** What the bytes of a table hold. */
-export interface Lines {
-  readonly lines: readonly LogicalLine[];
-  /** The table ends before its bytes do: a line was longer than we take. libwrap's word for the rest is "ignored". */
-  readonly isCutShort: boolean;
-  readonly diagnostics: readonly Diagnostic[];
-}
-
 /** Bytes in one logical line at most. tcpd: 2046; the files of our day hold longer ones. */
 export const MAX_LINE_BYTES = 1 << 20;
 
@@ -29,38 +21,36 @@ const BACKSLASH = 92;
 const HASH = 35;
 
 /**
- * Splits a table into logical lines.
+ * Walks over a table, a logical line at a time.
  *
  * A backslash right before a newline joins the next line, before comments are recognised; `#` starts a comment in
  * column 1 only; a NUL byte swallows the rest of its physical line and glues the next one on. A byte-order mark is
  * skipped (tcpd: part of the first daemon's name). A last line without newline is a line like any other, with a
  * warning (tcpd: an error that denies everyone from hosts.deny). Linear in the input. Source: hosts_access(5).
  */
-export function readLines(file: string, bytes: Uint8Array): Lines {
-  const reader = new LineReader(file, bytes);
-  const lines: LogicalLine[] = [];
-  for (let next = reader.next(); next !== undefined; next = reader.next()) lines.push(next);
-  return { lines, isCutShort: reader.isCutShort, diagnostics: reader.diagnostics };
-}
-
-/** Walks over one table, a logical line at a time. */
-class LineReader {
+export class LineReader {
   readonly diagnostics: Diagnostic[] = [];
+  /** The table ends before its bytes do: a line was longer than we take. */
   isCutShort = false;
-  private at = 0;
-  private line = 0;
+  /** Where the next physical line begins. */
+  at: number;
+  /** Physical lines so far. */
+  line: number;
   private readonly file: string;
   private readonly bytes: Uint8Array;
 
-  constructor(file: string, bytes: Uint8Array) {
+  constructor(file: string, bytes: Uint8Array, at = 0, line = 0) {
     this.file = file;
     this.bytes = bytes;
-    if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+    this.at = at;
+    this.line = line;
+    if (at === 0 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
       this.at = 3;
       this.note("warning", 1, "byte-order-mark", "the file begins with a byte-order mark; it is skipped");
     }
   }
 
+  /** The next line that is neither blank nor a comment; undefined at the end. */
   next(): LogicalLine | undefined {
     while (this.at < this.bytes.length) {
       const text = this.logicalLine();
@@ -70,8 +60,8 @@ class LineReader {
     return undefined;
   }
 
-  /** The next logical line with its comments and blanks; undefined at the end, and at a line that is too long. */
-  private logicalLine(): string | undefined {
+  /** The next line, be it blank or a comment; undefined at the end, and at a line that is too long. */
+  logicalLine(): string | undefined {
     const { bytes } = this;
     const pieces: string[] = [];
     let length = 0;

@@ -6,13 +6,19 @@ import type { List } from "./list.ts";
 
 /** Prints a table so that reading it again gives the same decisions; each rule on one line. A string of bytes. */
 export function printTable({ rules }: Table): string {
-  return rules.map((rule) => `${printRule(rule)}\n`).join("");
+  return Array.from(rules, (rule) => `${guarded(printRule(rule))}\n`).join("");
 }
 
 /** Prints one rule in its plainest form: single blanks, lower case, no continuation. A string of bytes. */
 export function printRule({ daemons, clients, options }: Rule): string {
   const lists = `${printList(daemons, printDaemon)} : ${printList(clients, printClient)}`;
   return options === undefined ? lists : `${lists} :${options}`;
+}
+
+/** A blank before what would begin a comment or a byte-order mark, and after what would join the next line. */
+function guarded(line: string): string {
+  const start = /^[#\xef]/.test(line) ? " " : "";
+  return line.endsWith("\\") ? `${start}${line} ` : start + line;
 }
 
 function printList<Pattern>(list: List<Pattern>, print: (pattern: Pattern) => string): string {

@@ -3,6 +3,7 @@ import type { Diagnostic } from "./types.ts";
 import type { ClientPattern, DaemonPattern, HostPattern } from "./pattern.ts";
 import type { List } from "./list.ts";
 import type { Netgroups } from "./netgroup.ts";
+import type { ListIndex, TableIndex } from "./compiled.ts";
 
 /** One rule of a table. Its options stay text until it matches, as tcpd has it: a broken one elsewhere is harmless. */
 export interface Rule {
@@ -16,11 +17,19 @@ export interface Rule {
   readonly options?: string;
 }
 
+/** The rules of a table, in file order; each is read from the text of the table when it is asked for. */
+export interface Rules extends Iterable<Rule> {
+  readonly length: number;
+  at(index: number): Rule | undefined;
+}
+
 /** An access table. */
 export interface Table {
   /** As it was named. */
   readonly file: string;
-  readonly rules: readonly Rule[];
+  readonly rules: Rules;
+  /** Finds the first rule that matches without asking them all; absent = they are asked one by one. */
+  readonly index?: TableIndex;
   /**
    * Why the table does not go on after its last rule: it could not be read, or has a line beyond all bounds.
    * What comes to this place is refused in hosts.deny, and goes on to hosts.deny in hosts.allow.
@@ -28,8 +37,17 @@ export interface Table {
   readonly broken?: Diagnostic;
 }
 
+/** A `/file`: its words, as host patterns. */
+export interface HostList {
+  readonly patterns: { readonly length: number; at(index: number): HostPattern | undefined };
+  /** Finds the first word that matches; absent = they are asked one by one. */
+  readonly index?: ListIndex;
+  /** Files that may not be used from here, as they would go round in a circle or too deep. */
+  readonly leftOut: ReadonlySet<string>;
+}
+
 /** The patterns of each `/file` by path. A path that is not there matches nothing. */
-export type Lists = ReadonlyMap<string, readonly HostPattern[]>;
+export type Lists = ReadonlyMap<string, HostList>;
 
 /** Both tables and what they name, read at one moment. */
 export interface Tables {

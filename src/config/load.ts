@@ -1,10 +1,10 @@
 /** Reads both access tables and every file that they name into one value to decide by. */
 import type { Diagnostic, Source } from "../access/types.ts";
-import type { Accounts, Rule, Table, Tables } from "../access/tables.ts";
-import type { HasInterface, HostPattern } from "../access/pattern.ts";
+import type { Accounts, Tables } from "../access/tables.ts";
+import { compileList, compileTable, type ListData, type TableData, type Visitor } from "../access/compile.ts";
+import { listOf, tableOf } from "../access/compiled.ts";
 import { checkOptions, placeProblem } from "../access/options.ts";
 import { parseNetgroups, type Netgroups } from "../access/netgroup.ts";
-import { parseListFile, parseTable } from "../access/parse.ts";
 import { byteString, readable } from "../access/text.ts";
 
 /** Reads at most `maxBytes` of a file; whatever is no plain file, or is longer, is "unreadable". Never throws. */
@@ -38,145 +38,193 @@ export const MAX_FILE_BYTES = 64 * 1024 * 1024;
 /** Files inside files at most. */
 export const MAX_NESTING = 16;
 
+/** Errors, and warnings, on all files at most. */
+const MAX_REMARKS = 1000;
+
+/** Options texts that are remembered as harmless while a table is read. */
+const MAX_CHECKED = 1000;
+
 const NETGROUP = "/etc/netgroup";
 const PASSWD = "/etc/passwd";
 const GROUP = "/etc/group";
 
+/** The flat form of what was loaded, as it moves between threads. */
+export interface LoadedData {
+  readonly allow: TableData;
+  readonly deny: TableData;
+  readonly lists: ReadonlyMap<string, LoadedList>;
+  readonly netgroups: Netgroups;
+  readonly accounts?: Accounts;
+  readonly paths: readonly string[];
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** A `/file` in flat form. */
+export interface LoadedList {
+  readonly data: ListData;
+  readonly leftOut: ReadonlySet<string>;
+}
+
 /** Loads both tables. Bad input comes back as diagnostics; never throws, if `read` does not. */
-export function loadTables({ allow, deny, noMatch, read, interfaces }: LoadOptions): Loaded {
-  const hasInterface: HasInterface = (name) => interfaces?.has(name) ?? true;
-  const diagnostics: Diagnostic[] = [];
-  const paths = new Set<string>([allow, deny]);
-  const open = (file: string): Table => {
-    const parsed = parseTable(file, read(file, MAX_FILE_BYTES), hasInterface);
-    diagnostics.push(...parsed.diagnostics);
-    return parsed.value;
-  };
-  const tables = { allow: open(allow), deny: open(deny) };
-  const lists = new ListLoader(read, hasInterface, paths, diagnostics);
-  let hasNetgroups = false;
-  let hasAccounts = false;
-  for (const table of [tables.allow, tables.deny]) {
-    for (const rule of table.rules) {
-      for (const host of hostsOf(rule)) {
-        if (host.kind === "file") lists.need(host.path, { file: table.file, line: rule.line });
-        hasNetgroups ||= host.kind === "netgroup";
-      }
-      hasAccounts ||= /(?:user|group)/i.test(rule.options ?? "");
-    }
-  }
-  hasNetgroups ||= lists.hasNetgroups;
-  const netgroups = hasNetgroups ? readNetgroups(read, paths) : new Map();
-  const accounts = hasAccounts ? readAccounts(read, paths) : undefined;
-  for (const table of [tables.allow, tables.deny]) diagnostics.push(...optionProblems(table, accounts));
+export function loadTables(options: LoadOptions): Loaded {
+  return loadedOf(loadData(options), options.noMatch);
+}
+
+/** The tables ready to decide by. Costs nothing that grows with them. */
+export function loadedOf(data: LoadedData, noMatch: "allow" | "refuse"): Loaded {
+  const { accounts, netgroups, paths, diagnostics } = data;
+  const lists = new Map([...data.lists].map(([path, list]) => [path, listOf(list.data, list.leftOut)]));
+  const tables = { allow: tableOf(data.allow), deny: tableOf(data.deny), noMatch, lists, netgroups };
   return {
-    tables: { ...tables, noMatch, lists: lists.lists, netgroups, ...(accounts && { accounts }) },
-    paths: [...paths],
+    tables: accounts === undefined ? tables : { ...tables, accounts },
+    paths,
     allowRules: tables.allow.rules.length,
     denyRules: tables.deny.rules.length,
     diagnostics,
   };
 }
 
+/** Reads and compiles both tables and all that they name. */
+export function loadData({ allow, deny, read, interfaces }: Omit<LoadOptions, "noMatch">): LoadedData {
+  const remarks = new Remarks();
+  const paths = new Set<string>([allow, deny]);
+  const lists = new ListLoader(read, interfaces, paths, remarks);
+  const names = new NamesLoader(read, paths);
+  const open = (file: string): TableData => {
+    const checked = new Set<string>();
+    const visitor: Visitor = {
+      file: (path, line) => lists.need(path, { file, line }),
+      netgroup: () => names.needNetgroups(),
+      options: (text, line) => {
+        // The same options stand behind thousands of rules; what was found harmless once is so again.
+        if (checked.has(text)) return;
+        const accounts = /user|group/i.test(text) ? names.needAccounts() : undefined;
+        const problems = checkOptions(text, accounts);
+        for (const problem of problems) remarks.add(placeProblem(problem, file, line));
+        if (problems.length === 0 && checked.size < MAX_CHECKED) checked.add(text);
+      },
+    };
+    const compiled = compileTable(file, read(file, MAX_FILE_BYTES), visitor, interfaces);
+    for (const diagnostic of compiled.diagnostics) remarks.add(diagnostic);
+    return compiled.data;
+  };
+  const tables = { allow: open(allow), deny: open(deny) };
+  if (lists.hasNetgroups) names.needNetgroups();
+  const { netgroups, accounts } = names;
+  const data = { ...tables, lists: lists.lists, netgroups, paths: [...paths], diagnostics: remarks.all };
+  return accounts === undefined ? data : { ...data, accounts };
+}
+
+/** Diagnostics, bounded: a broken table of a million lines must not fill the memory with them. */
+class Remarks {
+  readonly all: Diagnostic[] = [];
+  private readonly counts = { error: 0, warning: 0 };
+
+  /** Errors and warnings are counted apart: a thousand warnings must not hide an error. */
+  add(diagnostic: Diagnostic): void {
+    if (this.counts[diagnostic.severity]++ < MAX_REMARKS) this.all.push(diagnostic);
+  }
+}
+
+/** Reads the system's files of names, if a rule needs them. */
+class NamesLoader {
+  netgroups: Netgroups = new Map();
+  accounts: Accounts | undefined;
+  private readonly read: Read;
+  private readonly paths: Set<string>;
+
+  constructor(read: Read, paths: Set<string>) {
+    this.read = read;
+    this.paths = paths;
+  }
+
+  needNetgroups(): void {
+    if (!this.paths.has(NETGROUP)) this.netgroups = parseNetgroups(this.textOf(NETGROUP));
+  }
+
+  needAccounts(): Accounts {
+    this.accounts ??= { users: namesOf(this.textOf(PASSWD)), groups: namesOf(this.textOf(GROUP)) };
+    return this.accounts;
+  }
+
+  private textOf(path: string): string {
+    this.paths.add(path);
+    const source = this.read(path, MAX_FILE_BYTES);
+    return source.kind === "text" ? byteString(source.bytes, 0, source.bytes.length) : "";
+  }
+}
+
 /** Reads the `/file` lists that rules name, and those that lists name. */
 class ListLoader {
-  readonly lists = new Map<string, readonly HostPattern[]>();
+  readonly lists = new Map<string, LoadedList>();
   hasNetgroups = false;
-  /** Lists inside each list, itself counted. */
+  /** How many files deep each list goes, itself counted. */
   private readonly heights = new Map<string, number>();
   private readonly open = new Set<string>();
   private readonly read: Read;
-  private readonly hasInterface: HasInterface;
+  private readonly interfaces: ReadonlySet<string> | undefined;
   private readonly paths: Set<string>;
-  private readonly diagnostics: Diagnostic[];
+  private readonly remarks: Remarks;
 
-  constructor(read: Read, hasInterface: HasInterface, paths: Set<string>, diagnostics: Diagnostic[]) {
+  constructor(read: Read, interfaces: ReadonlySet<string> | undefined, paths: Set<string>, remarks: Remarks) {
     this.read = read;
-    this.hasInterface = hasInterface;
+    this.interfaces = interfaces;
     this.paths = paths;
-    this.diagnostics = diagnostics;
+    this.remarks = remarks;
   }
 
   /** Makes sure that the list at `path` is there; `place` names it. False where it may not be used at that place. */
   need(path: string, place: { file: string; line: number }): boolean {
     if (this.open.has(path)) {
       const message = `"${readable(path)}" includes itself; it is left out here`;
-      this.diagnostics.push({ ...place, severity: "error", code: "list-includes-itself", message });
+      this.remarks.add({ ...place, severity: "error", code: "list-includes-itself", message });
       return false;
     }
     if (!this.heights.has(path)) this.load(path, place);
     if (this.open.size + (this.heights.get(path) ?? 0) <= MAX_NESTING) return true;
     const message = `more than ${MAX_NESTING} files inside each other; "${readable(path)}" is left out here`;
-    this.diagnostics.push({ ...place, severity: "error", code: "list-too-deep", message });
+    this.remarks.add({ ...place, severity: "error", code: "list-too-deep", message });
     return false;
   }
 
   private load(path: string, place: { file: string; line: number }): void {
     const name = readable(path);
+    this.heights.set(path, 1);
+    // One more than may be used is looked at, to tell that it is too many, and no further.
+    if (this.open.size > MAX_NESTING) return;
     this.paths.add(name);
-    // One more than may be used is opened, to tell that it is too many, and no further.
-    if (this.open.size > MAX_NESTING) {
-      this.heights.set(path, 1);
-      return;
-    }
     const source = this.read(name, MAX_FILE_BYTES);
     if (source.kind !== "text") {
       const reason = source.kind === "missing" ? "no such file" : source.reason;
       const code = source.kind === "missing" ? "list-missing" : "list-unreadable";
       const message = `cannot open "${name}": ${reason}; it matches nothing`;
-      this.diagnostics.push({ ...place, severity: "warning", code, message });
-      this.heights.set(path, 1);
+      this.remarks.add({ ...place, severity: "warning", code, message });
       return;
     }
     this.open.add(path);
-    let height = 0;
-    const patterns = parseListFile(source.bytes, this.hasInterface).map((pattern): HostPattern => {
-      this.hasNetgroups ||= pattern.kind === "netgroup";
-      if (pattern.kind !== "file") return pattern;
-      if (!this.need(pattern.path, { file: name, line: 0 })) return { kind: "dead" };
-      height = Math.max(height, this.heights.get(pattern.path) ?? 0);
-      return pattern;
-    });
+    let height = 1;
+    const leftOut = new Set<string>();
+    const data = compileList(
+      source.bytes,
+      {
+        file: (inner, line) => {
+          if (this.need(inner, { file: name, line }))
+            height = Math.max(height, 1 + (this.heights.get(inner) ?? 0));
+          else leftOut.add(inner);
+        },
+        netgroup: () => {
+          this.hasNetgroups = true;
+        },
+      },
+      this.interfaces,
+    );
     this.open.delete(path);
-    this.heights.set(path, height + 1);
-    this.lists.set(path, patterns);
+    this.heights.set(path, height);
+    this.lists.set(path, { data, leftOut });
   }
 }
 
-function* hostsOf(rule: Rule): Generator<HostPattern> {
-  for (const part of rule.daemons) for (const { server } of part) if (server) yield server;
-  for (const part of rule.clients) for (const { host } of part) yield host;
-}
-
-function readNetgroups(read: Read, paths: Set<string>): Netgroups {
-  paths.add(NETGROUP);
-  return parseNetgroups(textOf(read(NETGROUP, MAX_FILE_BYTES)));
-}
-
-function readAccounts(read: Read, paths: Set<string>): Accounts {
-  paths.add(PASSWD).add(GROUP);
-  return {
-    users: namesOf(textOf(read(PASSWD, MAX_FILE_BYTES))),
-    groups: namesOf(textOf(read(GROUP, MAX_FILE_BYTES))),
-  };
-}
-
-function textOf(source: Source): string {
-  return source.kind === "text" ? byteString(source.bytes, 0, source.bytes.length) : "";
-}
-
 function namesOf(text: string): Set<string> {
-  return new Set(
-    text
-      .split("\n")
-      .map((line) => line.split(":", 1)[0] ?? "")
-      .filter((name) => name !== ""),
-  );
-}
-
-function optionProblems({ file, rules }: Table, accounts: Accounts | undefined): Diagnostic[] {
-  return rules.flatMap(({ line, options }) => {
-    if (options === undefined) return [];
-    return checkOptions(options, accounts).map((problem) => placeProblem(problem, file, line));
-  });
+  const names = text.split("\n").map((line) => line.split(":", 1)[0] ?? "");
+  return new Set(names.filter((name) => name !== ""));
 }

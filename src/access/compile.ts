@@ -1,0 +1,370 @@
+/** From the bytes of a table or a `/file` to flat arrays: one pass, and no object for a rule that the index can hold. */
+import type { Diagnostic, Source } from "./types.ts";
+import { HostIndexBuilder, type HostIndex } from "./host-index.ts";
+import { LineReader, MAX_DIAGNOSTICS, MAX_LINE_BYTES, type LogicalLine } from "./lines.ts";
+import { parseList, type List } from "./list.ts";
+import { parseRule } from "./parse.ts";
+import { parseClient, parseDaemon, parseHost, type DaemonPattern, type HasInterface } from "./pattern.ts";
+import type { Rule } from "./tables.ts";
+import { Numbers } from "./growing.ts";
+import { byteString, isSpace, readable } from "./text.ts";
+
+/** A compiled table. Nothing but flat arrays and short strings, so that it moves between threads for nothing. */
+export interface TableData {
+  readonly file: string;
+  readonly bytes: Uint8Array;
+  /** Per rule: where its logical line begins in the bytes. */
+  readonly starts: Uint32Array<ArrayBuffer>;
+  /** Per rule: physical lines before it. */
+  readonly linesBefore: Uint32Array<ArrayBuffer>;
+  /** Per rule: 1 = it has options. */
+  readonly hasOptions: Uint8Array<ArrayBuffer>;
+  readonly interfaces?: ReadonlySet<string>;
+  /** The daemon list of each group of rules; a group's rules differ in their clients only. */
+  readonly groups: readonly string[];
+  readonly hosts: HostIndex;
+  /** Rules that the index cannot hold, ascending: they are asked one by one. */
+  readonly scanned: Uint32Array<ArrayBuffer>;
+  /** The group of each of them; NO_GROUP = its daemon list must be asked too. */
+  readonly scannedGroups: Uint32Array<ArrayBuffer>;
+  readonly broken?: Diagnostic;
+}
+
+/** A compiled `/file`. */
+export interface ListData {
+  readonly bytes: Uint8Array;
+  /** Per word: where it begins. */
+  readonly starts: Uint32Array<ArrayBuffer>;
+  readonly interfaces?: ReadonlySet<string>;
+  readonly hosts: HostIndex;
+  /** Words that the index cannot hold, ascending. */
+  readonly scanned: Uint32Array<ArrayBuffer>;
+}
+
+/** Hears of what rules name, while they are read. */
+export interface Visitor {
+  file(path: string, line: number): void;
+  netgroup(): void;
+  /** The options of a rule, a string of bytes. */
+  options(text: string, line: number): void;
+}
+
+/** What a table came to. */
+export interface CompiledTable {
+  readonly data: TableData;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** The group of a rule whose daemon list no group stands for. */
+export const NO_GROUP = 0xffffffff;
+
+/** Groups at most: each is asked about on its own. Rules of further daemon lists are asked one by one. */
+const MAX_GROUPS = 256;
+
+const NEWLINE = 10;
+const BACKSLASH = 92;
+const HASH = 35;
+const COLON = 58;
+
+/**
+ * Reads a table. Never throws; linear in its bytes.
+ *
+ * A missing file is an empty table. One that cannot be read is broken from its first line on; one with a line beyond
+ * all bounds is broken from there on. A line without colon is skipped with a warning. Source: hosts_access(5).
+ */
+export function compileTable(
+  file: string,
+  source: Source,
+  visitor: Visitor,
+  interfaces?: ReadonlySet<string>,
+): CompiledTable {
+  const bytes = source.kind === "text" ? source.bytes : new Uint8Array();
+  const compiler = new TableCompiler(file, bytes, visitor, interfaces);
+  if (source.kind !== "unreadable") return compiler.run();
+  const message = `cannot open ${file}: ${source.reason}`;
+  const broken: Diagnostic = { file, line: 0, severity: "error", code: "cannot-open", message };
+  const { data } = compiler.run();
+  return { data: { ...data, broken }, diagnostics: [broken] };
+}
+
+/** Reads the words of a `/file`: separated by white space, nothing else means anything. Never throws; linear. */
+export function compileList(
+  bytes: Uint8Array,
+  visitor: Pick<Visitor, "file" | "netgroup">,
+  interfaces?: ReadonlySet<string>,
+): ListData {
+  const hasInterface = hasInterfaceOf(interfaces);
+  const hosts = new HostIndexBuilder(parseHost, hasInterface);
+  hosts.addGroup();
+  const starts = new Numbers();
+  const scanned = new Numbers();
+  let line = 1;
+  for (let at = 0; at < bytes.length; at++) {
+    const code = bytes[at] ?? 0;
+    if (isSpace(code)) {
+      if (code === NEWLINE) line++;
+      continue;
+    }
+    const end = endOfWord(bytes, at);
+    const rank = starts.length;
+    starts.push(at);
+    if (!hosts.add(bytes, at, end, rank, 0)) {
+      scanned.push(rank);
+      const pattern = parseHost(byteString(bytes, at, end), hasInterface);
+      if (pattern.kind === "file") visitor.file(pattern.path, line);
+      if (pattern.kind === "netgroup") visitor.netgroup();
+    }
+    at = end - 1;
+  }
+  return {
+    bytes,
+    starts: starts.toArray(),
+    hosts: hosts.build(),
+    scanned: scanned.toArray(),
+    ...(interfaces && { interfaces }),
+  };
+}
+
+/** Where the word of a `/file` that begins at `at` ends. */
+export function endOfWord(bytes: Uint8Array, at: number): number {
+  let end = at;
+  while (end < bytes.length && !isSpace(bytes[end] ?? 0)) end++;
+  return end;
+}
+
+/** Whether an interface exists; without a list of them, every one does. */
+export function hasInterfaceOf(interfaces: ReadonlySet<string> | undefined): HasInterface {
+  return (name) => interfaces?.has(name) ?? true;
+}
+
+class TableCompiler {
+  private readonly file: string;
+  private readonly bytes: Uint8Array;
+  private readonly visitor: Visitor;
+  private readonly interfaces: ReadonlySet<string> | undefined;
+  private readonly hasInterface: HasInterface;
+  private readonly hosts: HostIndexBuilder;
+  private readonly starts = new Numbers();
+  private readonly linesBefore = new Numbers();
+  private readonly options = new Numbers();
+  private readonly scanned = new Numbers();
+  private readonly scannedGroups = new Numbers();
+  private readonly groups: string[] = [];
+  private readonly groupOf = new Map<string, number>();
+  private readonly withoutColon: Diagnostic[] = [];
+  /** The daemon list read last, and its group: most rules repeat it. */
+  private lastDaemons: Uint8Array = new Uint8Array();
+  private lastGroup = -1;
+
+  constructor(
+    file: string,
+    bytes: Uint8Array,
+    visitor: Visitor,
+    interfaces: ReadonlySet<string> | undefined,
+  ) {
+    this.file = file;
+    this.bytes = bytes;
+    this.visitor = visitor;
+    this.interfaces = interfaces;
+    this.hasInterface = hasInterfaceOf(interfaces);
+    const parse = (word: string) => {
+      const { host, user } = parseClient(word, this.hasInterface);
+      return user === undefined ? host : undefined;
+    };
+    this.hosts = new HostIndexBuilder(parse, this.hasInterface);
+  }
+
+  run(): CompiledTable {
+    const reader = new LineReader(this.file, this.bytes);
+    this.readAll(reader);
+    const tooLong = reader.diagnostics.find(({ code }) => code === "line-too-long");
+    const data = {
+      file: this.file,
+      bytes: this.bytes,
+      starts: this.starts.toArray(),
+      linesBefore: this.linesBefore.toArray(),
+      hasOptions: Uint8Array.from(this.options.toArray()),
+      groups: this.groups,
+      hosts: this.hosts.build(),
+      scanned: this.scanned.toArray(),
+      scannedGroups: this.scannedGroups.toArray(),
+      ...(this.interfaces && { interfaces: this.interfaces }),
+      ...(tooLong && { broken: tooLong }),
+    };
+    return { data, diagnostics: [...reader.diagnostics, ...this.withoutColon] };
+  }
+
+  /** Plain physical lines are read where they stand; the reader takes those that are joined, cut, or without an end. */
+  private readAll(reader: LineReader): void {
+    const { bytes } = this;
+    let nul = bytes.indexOf(0);
+    while (reader.at < bytes.length) {
+      const start = reader.at;
+      const end = bytes.indexOf(NEWLINE, start);
+      if (nul >= 0 && nul < start) nul = bytes.indexOf(0, start);
+      const isPlain =
+        end >= 0 && (nul < 0 || nul > end) && bytes[end - 1] !== BACKSLASH && end - start <= MAX_LINE_BYTES;
+      const before = reader.line;
+      if (isPlain) {
+        reader.at = end + 1;
+        reader.line++;
+        this.readLine(bytes, start, end, { start, before, line: reader.line });
+        continue;
+      }
+      const text = reader.logicalLine();
+      if (text === undefined) continue;
+      this.readLine(toBytes(text), 0, text.length, { start, before, line: reader.line });
+    }
+  }
+
+  private readLine(
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+    place: { start: number; before: number; line: number },
+  ): void {
+    if (bytes[from] === HASH || isBlank(bytes, from, to)) return;
+    const first = colonOutsideBrackets(bytes, from, to);
+    if (first < 0) {
+      this.noteMissingColon(byteString(bytes, from, Math.min(to, from + 61)), place.line);
+      return;
+    }
+    const second = colonOutsideBrackets(bytes, first + 1, to);
+    const rank = this.starts.length;
+    this.starts.push(place.start);
+    this.linesBefore.push(place.before);
+    this.options.push(second < 0 ? 0 : 1);
+    const group = this.groupOfDaemons(bytes, from, first);
+    const isHeld =
+      group !== NO_GROUP && this.addClients(bytes, first + 1, second < 0 ? to : second, rank, group);
+    if (!isHeld) {
+      this.scanned.push(rank);
+      this.scannedGroups.push(group);
+      const rule = parseRule({ text: byteString(bytes, from, to), line: place.line }, this.hasInterface);
+      if (rule !== undefined) this.visitHosts(rule);
+    }
+    if (second >= 0) this.visitor.options(byteString(bytes, second + 1, to), place.line);
+  }
+
+  private groupOfDaemons(bytes: Uint8Array, from: number, to: number): number {
+    if (this.lastGroup >= 0 && isSameBytes(this.lastDaemons, bytes, from, to)) return this.lastGroup;
+    const text = byteString(bytes, from, to);
+    const group = this.groupOf.get(text) ?? this.openGroup(text);
+    this.lastDaemons = bytes.slice(from, to);
+    this.lastGroup = group;
+    return group;
+  }
+
+  private openGroup(text: string): number {
+    if (this.groups.length === MAX_GROUPS) return NO_GROUP;
+    const asksServer = parseDaemons(text, this.hasInterface).some((part) =>
+      part.some(({ server }) => server !== undefined),
+    );
+    const group = asksServer ? NO_GROUP : this.groups.length;
+    if (!asksServer) {
+      this.groups.push(text);
+      this.hosts.addGroup();
+    }
+    if (this.groupOf.size < MAX_GROUPS * 4) this.groupOf.set(text, group);
+    return group;
+  }
+
+  /** False where some word of the list is one that the index cannot hold; then it holds none of them. */
+  private addClients(bytes: Uint8Array, from: number, to: number, rank: number, group: number): boolean {
+    const mark = this.hosts.mark(group);
+    for (let at = from; at < to; at++) {
+      if (isSeparator(bytes[at] ?? 0)) continue;
+      let end = at;
+      while (end < to && !isSeparator(bytes[end] ?? 0)) end++;
+      if (isExcept(bytes, at, end) || !this.hosts.add(bytes, at, end, rank, group)) {
+        this.hosts.cutBack(mark, group);
+        return false;
+      }
+      at = end;
+    }
+    return true;
+  }
+
+  private visitHosts({ daemons, clients, line }: Rule): void {
+    const servers = daemons.flatMap((part) => part.flatMap(({ server }) => server ?? []));
+    for (const host of [...servers, ...clients.flatMap((part) => part.map((client) => client.host))]) {
+      if (host.kind === "file") this.visitor.file(host.path, line);
+      if (host.kind === "netgroup") this.visitor.netgroup();
+    }
+  }
+
+  private noteMissingColon(start: string, line: number): void {
+    if (this.withoutColon.length >= MAX_DIAGNOSTICS) return;
+    const excerpt = readable(start.length > 60 ? `${start.slice(0, 60)}...` : start);
+    this.withoutColon.push({
+      file: this.file,
+      line,
+      severity: "warning",
+      code: "missing-colon",
+      message: `missing ":" separator in "${excerpt}"; the line is skipped`,
+      hint: "write DAEMONS : CLIENTS",
+    });
+  }
+}
+
+/** The daemon list of a group. */
+export function parseDaemons(text: string, hasInterface: HasInterface): List<DaemonPattern> {
+  return parseList(text, (word) => parseDaemon(word, hasInterface));
+}
+
+/** The rule that begins at a place; undefined where there is none. */
+export function ruleAt(data: TableData, index: number): Rule | undefined {
+  const line = lineAt(data, index);
+  return line && parseRule(line, hasInterfaceOf(data.interfaces));
+}
+
+/** The logical line of a rule. */
+export function lineAt(
+  { file, bytes, starts, linesBefore }: TableData,
+  index: number,
+): LogicalLine | undefined {
+  if (index < 0 || index >= starts.length) return undefined;
+  return new LineReader(file, bytes, starts[index], linesBefore[index]).next();
+}
+
+/** Where the first colon outside brackets stands; -1 if nowhere. Depth counts from zero at `from`. */
+function colonOutsideBrackets(bytes: Uint8Array, from: number, to: number): number {
+  let depth = 0;
+  for (let at = from; at < to; at++) {
+    const code = bytes[at];
+    if (code === COLON && depth === 0) return at;
+    if (code === 91) depth++;
+    else if (code === 93) depth--;
+  }
+  return -1;
+}
+
+/** Blank is space, tab, CR and LF only; a form feed is text. */
+function isBlank(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) {
+    const code = bytes[at];
+    if (code !== 32 && code !== 9 && code !== 13 && code !== NEWLINE) return false;
+  }
+  return true;
+}
+
+/** Between the words of a list. */
+function isSeparator(code: number): boolean {
+  return code === 32 || code === 44 || code === 9 || code === 13 || code === NEWLINE;
+}
+
+function isExcept(bytes: Uint8Array, from: number, to: number): boolean {
+  return to - from === 6 && byteString(bytes, from, to).toUpperCase() === "EXCEPT";
+}
+
+function isSameBytes(known: Uint8Array, bytes: Uint8Array, from: number, to: number): boolean {
+  if (known.length !== to - from) return false;
+  for (let at = from; at < to; at++) if (known[at - from] !== bytes[at]) return false;
+  return true;
+}
+
+function toBytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
+  return bytes;
+}
