@@ -205,7 +205,11 @@ function runAsNobody(program: Program): { lines: string[]; failure: string } {
 /** A checkout below a folder of root's own cannot be run by nobody. */
 const needsNobody = {
   skip:
-    isRoot && spawnSync("test", ["-r", import.meta.filename, "-a", "-x", process.execPath], { uid: 65_534, gid: 65_534 }).status !== 0
+    isRoot &&
+    spawnSync("test", ["-r", import.meta.filename, "-a", "-x", process.execPath], {
+      uid: 65_534,
+      gid: 65_534,
+    }).status !== 0
       ? "nobody may not read this checkout or run this node"
       : false,
 };
