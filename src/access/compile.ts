@@ -3,9 +3,9 @@ import type { Diagnostic, Source } from "./types.ts";
 import { HostIndexBuilder, type HostIndex } from "./host-index.ts";
 import { LineReader, MAX_DIAGNOSTICS, MAX_LINE_BYTES, type LogicalLine } from "./lines.ts";
 import { parseList, type List } from "./list.ts";
-import { parseRule } from "./parse.ts";
+import { parseRule, splitRule } from "./parse.ts";
 import { parseClient, parseDaemon, parseHost, type DaemonPattern, type HasInterface } from "./pattern.ts";
-import type { Rule } from "./tables.ts";
+import type { MatchedRule, Rule } from "./tables.ts";
 import { Numbers } from "./growing.ts";
 import { byteString, isSpace, readable } from "./text.ts";
 
@@ -17,8 +17,8 @@ export interface TableData {
   readonly starts: Uint32Array<ArrayBuffer>;
   /** Per rule: physical lines before it. */
   readonly linesBefore: Uint32Array<ArrayBuffer>;
-  /** Per rule: 1 = it has options. */
-  readonly hasOptions: Uint8Array<ArrayBuffer>;
+  /** Per rule: HAS_OPTIONS, IS_JOINED. */
+  readonly flags: Uint8Array<ArrayBuffer>;
   readonly interfaces?: ReadonlySet<string>;
   /** The daemon list of each group of rules; a group's rules differ in their clients only. */
   readonly groups: readonly string[];
@@ -55,11 +55,20 @@ export interface CompiledTable {
   readonly diagnostics: readonly Diagnostic[];
 }
 
+/** The rule has options. */
+const HAS_OPTIONS = 1;
+
+/** The rule is more than one plain physical line. */
+const IS_JOINED = 2;
+
 /** The group of a rule whose daemon list no group stands for. */
 export const NO_GROUP = 0xffffffff;
 
 /** Groups at most: each is asked about on its own. Rules of further daemon lists are asked one by one. */
 const MAX_GROUPS = 256;
+
+/** Daemon lists that are looked for byte by byte, before any string is made. */
+const USUAL = 8;
 
 const NEWLINE = 10;
 const BACKSLASH = 92;
@@ -146,15 +155,14 @@ class TableCompiler {
   private readonly hosts: HostIndexBuilder;
   private readonly starts = new Numbers();
   private readonly linesBefore = new Numbers();
-  private readonly options = new Numbers();
+  private readonly flags = new Numbers();
   private readonly scanned = new Numbers();
   private readonly scannedGroups = new Numbers();
   private readonly groups: string[] = [];
   private readonly groupOf = new Map<string, number>();
   private readonly withoutColon: Diagnostic[] = [];
-  /** The daemon list read last, and its group: most rules repeat it. */
-  private lastDaemons: Uint8Array = new Uint8Array();
-  private lastGroup = -1;
+  /** Daemon lists that were met first: most rules repeat one of them. */
+  private readonly usual: { readonly daemons: Uint8Array; readonly group: number }[] = [];
 
   constructor(
     file: string,
@@ -163,7 +171,8 @@ class TableCompiler {
     interfaces: ReadonlySet<string> | undefined,
   ) {
     this.file = file;
-    this.bytes = bytes;
+    // A view of the plain kind: cutting pieces off a Buffer costs several times as much.
+    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
     this.visitor = visitor;
     this.interfaces = interfaces;
     this.hasInterface = hasInterfaceOf(interfaces);
@@ -183,7 +192,7 @@ class TableCompiler {
       bytes: this.bytes,
       starts: this.starts.toArray(),
       linesBefore: this.linesBefore.toArray(),
-      hasOptions: Uint8Array.from(this.options.toArray()),
+      flags: Uint8Array.from(this.flags.view()),
       groups: this.groups,
       hosts: this.hosts.build(),
       scanned: this.scanned.toArray(),
@@ -233,7 +242,7 @@ class TableCompiler {
     const rank = this.starts.length;
     this.starts.push(place.start);
     this.linesBefore.push(place.before);
-    this.options.push(second < 0 ? 0 : 1);
+    this.flags.push((second < 0 ? 0 : HAS_OPTIONS) | (bytes === this.bytes ? 0 : IS_JOINED));
     const group = this.groupOfDaemons(bytes, from, first);
     const isHeld =
       group !== NO_GROUP && this.addClients(bytes, first + 1, second < 0 ? to : second, rank, group);
@@ -247,11 +256,10 @@ class TableCompiler {
   }
 
   private groupOfDaemons(bytes: Uint8Array, from: number, to: number): number {
-    if (this.lastGroup >= 0 && isSameBytes(this.lastDaemons, bytes, from, to)) return this.lastGroup;
+    for (const { daemons, group } of this.usual) if (isSameBytes(daemons, bytes, from, to)) return group;
     const text = byteString(bytes, from, to);
     const group = this.groupOf.get(text) ?? this.openGroup(text);
-    this.lastDaemons = bytes.slice(from, to);
-    this.lastGroup = group;
+    if (this.usual.length < USUAL) this.usual.push({ daemons: bytes.slice(from, to), group });
     return group;
   }
 
@@ -312,17 +320,31 @@ export function parseDaemons(text: string, hasInterface: HasInterface): List<Dae
   return parseList(text, (word) => parseDaemon(word, hasInterface));
 }
 
-/** The rule that begins at a place; undefined where there is none. */
+/** A rule by its number; undefined where there is none. */
 export function ruleAt(data: TableData, index: number): Rule | undefined {
   const line = lineAt(data, index);
   return line && parseRule(line, hasInterfaceOf(data.interfaces));
 }
 
-/** The logical line of a rule. */
-export function lineAt(
-  { file, bytes, starts, linesBefore }: TableData,
-  index: number,
-): LogicalLine | undefined {
+/** A rule by its number without its lists; undefined where there is none. */
+export function matchedAt(data: TableData, index: number): MatchedRule | undefined {
+  const flags = data.flags[index];
+  if (flags === undefined) return undefined;
+  if (flags === 0) {
+    const { bytes, starts, linesBefore } = data;
+    const start = starts[index] ?? 0;
+    return {
+      line: (linesBefore[index] ?? 0) + 1,
+      text: byteString(bytes, start, bytes.indexOf(NEWLINE, start)),
+    };
+  }
+  const line = lineAt(data, index);
+  if (line === undefined) return undefined;
+  const options = splitRule(line.text)?.options;
+  return options === undefined ? line : { ...line, options };
+}
+
+function lineAt({ file, bytes, starts, linesBefore }: TableData, index: number): LogicalLine | undefined {
   if (index < 0 || index >= starts.length) return undefined;
   return new LineReader(file, bytes, starts[index], linesBefore[index]).next();
 }

@@ -1,6 +1,6 @@
 /** Compiled tables and lists, ready to be asked. */
-import type { HostList, Rule, Rules, Table } from "./tables.ts";
-import { hasInterfaceOf, endOfWord, NO_GROUP, parseDaemons, ruleAt } from "./compile.ts";
+import type { HostList, MatchedRule, Rule, Rules, Table } from "./tables.ts";
+import { hasInterfaceOf, endOfWord, matchedAt, NO_GROUP, parseDaemons, ruleAt } from "./compile.ts";
 import type { ListData, TableData } from "./compile.ts";
 import type { HostIndex } from "./host-index.ts";
 import { parseHost, type DaemonPattern, type HostPattern } from "./pattern.ts";
@@ -22,37 +22,39 @@ export class TableIndex {
   readonly hosts: HostIndex;
   /** Rules that are to be asked one by one, ascending. */
   readonly scanned: Uint32Array;
-  readonly hasOptions: Uint8Array;
   private readonly scannedGroups: Uint32Array;
   private readonly rules: Rules;
   private readonly daemons: readonly List<DaemonPattern>[];
-  private readonly remembered = new Map<string, Groups>();
+  private readonly remembered: (Groups & { readonly daemon: string; readonly port: number | undefined })[] =
+    [];
   private readonly scannedRules: Rule[] = [];
 
   constructor(data: TableData, rules: Rules) {
     this.hosts = data.hosts;
     this.scanned = data.scanned;
     this.scannedGroups = data.scannedGroups;
-    this.hasOptions = data.hasOptions;
     this.rules = rules;
     this.daemons = data.groups.map((text) => parseDaemons(text, hasInterfaceOf(data.interfaces)));
   }
 
-  /** The groups that count for a daemon at a port. `matches` asks a daemon list, which needs no fact. */
-  groupsFor(
+  /** The groups that count for a daemon at a port; undefined where nobody has asked yet. */
+  groupsOf(daemon: string, port: number | undefined): Groups | undefined {
+    for (const known of this.remembered) if (known.daemon === daemon && known.port === port) return known;
+    return undefined;
+  }
+
+  /** Finds out which groups count. `matches` asks a daemon list, which needs no fact. */
+  openGroups(
     daemon: string,
     port: number | undefined,
     matches: (list: List<DaemonPattern>) => boolean,
   ): Groups {
-    const key = port === undefined ? daemon : `${daemon}\n${port}`;
-    const known = this.remembered.get(key);
-    if (known !== undefined) return known;
     const numbers = [...this.daemons.keys()].filter((group) => matches(this.daemons[group] ?? []));
     const flags = new Uint8Array(this.daemons.length);
     for (const group of numbers) flags[group] = 1;
-    const groups = { numbers, flags };
-    if (this.remembered.size >= MAX_REMEMBERED) this.remembered.clear();
-    this.remembered.set(key, groups);
+    const groups = { daemon, port, numbers, flags };
+    if (this.remembered.length >= MAX_REMEMBERED) this.remembered.length = 0;
+    this.remembered.push(groups);
     return groups;
   }
 
@@ -132,6 +134,10 @@ class CompiledRules implements Rules {
 
   at(index: number): Rule | undefined {
     return ruleAt(this.data, index);
+  }
+
+  matched(index: number): MatchedRule | undefined {
+    return matchedAt(this.data, index);
   }
 
   *[Symbol.iterator](): Generator<Rule> {

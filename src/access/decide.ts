@@ -1,23 +1,24 @@
 /** Tables and a request in; a verdict out, or the fact that is needed first. */
 import type { Diagnostic, Fact, Request, Step } from "./types.ts";
-import type { Rule, Table, Tables } from "./tables.ts";
-import type { TableIndex } from "./compiled.ts";
+import type { MatchedRule, Table, Tables } from "./tables.ts";
+import type { Groups, TableIndex } from "./compiled.ts";
 import { aboutRequest, matchClients, matchDaemon, matchRule, type Side, type Subject } from "./match.ts";
 import { findAddress, findAsking, type IndexedAddress } from "./host-index.ts";
 import { findText } from "./names.ts";
-import { matchList } from "./list.ts";
+import { matchList, type List } from "./list.ts";
+import type { DaemonPattern } from "./pattern.ts";
 import { NONE } from "./ranges.ts";
-import { applyOptions, placeProblem, type Applied } from "./options.ts";
+import { applyOptions, placeProblem } from "./options.ts";
 import { readable } from "./text.ts";
 
 /** Where a search of one table has ended. */
 type Found =
-  | { readonly kind: "match"; readonly rule: Rule }
+  | { readonly kind: "match"; readonly rule: MatchedRule }
   | { readonly kind: "none" }
   | { readonly kind: "need"; readonly fact: Fact };
 
 const NOT_FOUND: Found = { kind: "none" };
-const NO_OPTIONS: Applied = { kind: "applied", verdict: "default", effects: [], problems: [] };
+const NOTHING: readonly never[] = [];
 
 /**
  * Asks the tables about a connection.
@@ -28,16 +29,17 @@ const NO_OPTIONS: Applied = { kind: "applied", verdict: "default", effects: [], 
  */
 export function decide(tables: Tables, request: Request): Step {
   const about = aboutRequest(tables, request);
-  const diagnostics: Diagnostic[] = [];
-  for (const table of [tables.allow, tables.deny]) {
-    const found = findRule(table, about);
-    if (found.kind === "match") return runRule(table, found.rule, tables, request, diagnostics);
-    if (found.kind === "need") return found;
-    if (table.broken === undefined) continue;
-    diagnostics.push(table.broken);
-    if (table === tables.deny) return { kind: "refuse", reason: "error", effects: [], diagnostics };
-  }
-  return { kind: tables.noMatch, reason: "no_match", effects: [], diagnostics };
+  const { allow, deny, noMatch } = tables;
+  const inAllow = findRule(allow, about);
+  if (inAllow.kind === "need") return inAllow;
+  if (inAllow.kind === "match") return runRule(allow, inAllow.rule, tables, request, NOTHING);
+  const before: readonly Diagnostic[] = allow.broken === undefined ? NOTHING : [allow.broken];
+  const inDeny = findRule(deny, about);
+  if (inDeny.kind === "need") return inDeny;
+  if (inDeny.kind === "match") return runRule(deny, inDeny.rule, tables, request, before);
+  if (deny.broken === undefined)
+    return { kind: noMatch, reason: "no_match", effects: NOTHING, diagnostics: before };
+  return { kind: "refuse", reason: "error", effects: NOTHING, diagnostics: [...before, deny.broken] };
 }
 
 function findRule(table: Table, about: Subject): Found {
@@ -62,11 +64,7 @@ function askAll({ rules }: Table, about: Subject): Found {
  * first one that would ask for the name. Rules that no index can hold are asked one by one as far as that place.
  */
 function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, about: Subject): Found {
-  const groups = index.groupsFor(
-    about.daemon,
-    about.port,
-    (list) => matchList(list, (pattern) => matchDaemon(pattern, about)) === true,
-  );
+  const groups = index.groupsOf(about.daemon, about.port) ?? openGroups(index, about);
   const { numbers, flags } = groups;
   const { name, ask }: Side = about.client;
   let found = findAddress(index.hosts, address, numbers, flags);
@@ -83,34 +81,45 @@ function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, 
   }
   if (limit === NONE) return NOT_FOUND;
   if (asking < found) return { kind: "need", fact: ask };
-  const rule = rules.at(found);
-  if (rule === undefined) return NOT_FOUND;
   // Within one rule the order of its words tells whether the name is asked for before the address matches.
-  const answer = asking === found ? matchClients(rule, about) : true;
-  return typeof answer === "boolean" ? { kind: "match", rule } : { kind: "need", fact: answer };
+  const inDoubt = asking === found ? rules.at(found) : undefined;
+  const answer = inDoubt === undefined || matchClients(inDoubt, about);
+  if (typeof answer === "object") return { kind: "need", fact: answer };
+  const rule = rules.matched(found);
+  return rule === undefined ? NOT_FOUND : { kind: "match", rule };
+}
+
+function openGroups(index: TableIndex, about: Subject): Groups {
+  const matches = (list: List<DaemonPattern>): boolean =>
+    matchList(list, (pattern) => matchDaemon(pattern, about)) === true;
+  return index.openGroups(about.daemon, about.port, matches);
 }
 
 function runRule(
   table: Table,
-  rule: Rule,
+  rule: MatchedRule,
   tables: Tables,
   request: Request,
   before: readonly Diagnostic[],
 ): Step {
   const { file } = table;
-  const { line } = rule;
-  const applied =
-    rule.options === undefined ? NO_OPTIONS : applyOptions(rule.options, request, tables.accounts);
+  const { line, options } = rule;
+  const place = { file, line, text: readable(rule.text) };
+  const usual = table === tables.allow ? "allow" : "refuse";
+  if (options === undefined) {
+    return { kind: usual, reason: "rule", rule: place, effects: NOTHING, diagnostics: before };
+  }
+  const applied = applyOptions(options, request, tables.accounts);
   if (applied.kind === "need") return applied;
   const { verdict, effects, severity, twist } = applied;
   const outcome = {
-    rule: { file, line, text: readable(rule.text) },
+    rule: place,
     reason: verdict === "error" ? ("error" as const) : ("rule" as const),
     effects,
     diagnostics: [...before, ...applied.problems.map((problem) => placeProblem(problem, file, line))],
     ...(severity !== undefined && { severity }),
   };
-  if (twist !== undefined) return { kind: "twist", command: twist, ...outcome };
-  const kind = verdict === "default" ? (table === tables.allow ? "allow" : "refuse") : verdict;
-  return { kind: kind === "allow" ? "allow" : "refuse", ...outcome };
+  if (twist !== undefined) return { ...outcome, kind: "twist", command: twist };
+  const kind = verdict === "default" ? usual : verdict;
+  return { ...outcome, kind: kind === "allow" ? "allow" : "refuse" };
 }

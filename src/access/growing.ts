@@ -31,6 +31,11 @@ export class Numbers {
     if (value < this.at(index)) this.items[index] = value;
   }
 
+  /** The numbers as they stand; good until the next `push`. */
+  view(): Uint32Array {
+    return this.items.subarray(0, this.length);
+  }
+
   /** The numbers in an array of their own; the growing one may be dropped. */
   toArray(): Uint32Array<ArrayBuffer> {
     return this.items.slice(0, this.length);

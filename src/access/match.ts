@@ -31,7 +31,8 @@ export interface Subject {
   readonly port: number | undefined;
   readonly user: string | undefined;
   readonly client: Side;
-  readonly server: Side;
+  /** As it came: few rules ask for it. */
+  readonly server: Endpoint;
 }
 
 const CLIENT_NAME: Fact = { kind: "clientName" };
@@ -46,7 +47,7 @@ export function aboutRequest(tables: Tables, request: Request): Subject {
     port: request.server.port,
     user: request.user === undefined ? undefined : subject(asBytes(request.user)),
     client: sideOf(request.client, CLIENT_NAME),
-    server: sideOf(request.server, SERVER_NAME),
+    server: request.server,
   };
 }
 
@@ -64,7 +65,9 @@ export function matchClients(rule: Rule, about: Subject): Answer {
 /** Does a word of a daemon list match? A port is compared with the local port and never with the daemon's name. */
 export function matchDaemon({ left, server }: DaemonPattern, about: Subject): Answer {
   const isSame = typeof left === "number" ? about.port === left : matchText(left, about.daemon);
-  return isSame && server !== undefined ? matchHost(server, about.server, about.tables) : isSame;
+  return isSame && server !== undefined
+    ? matchHost(server, sideOf(about.server, SERVER_NAME), about.tables)
+    : isSame;
 }
 
 function matchClient({ host, user }: ClientPattern, about: Subject): Answer {

@@ -97,12 +97,18 @@ export class RangesBuilder {
     let order = new Uint32Array(length);
     for (let index = 0; index < length; index++) order[index] = index;
     let spare = new Uint32Array(length);
-    const pass = (keyOf: (entry: number) => number): void => {
-      const next = new Uint32Array(BUCKETS + 1);
-      for (let entry = 0; entry < length; entry++) next[keyOf(entry) + 1] = (next[keyOf(entry) + 1] ?? 0) + 1;
+    const next = new Uint32Array(BUCKETS + 1);
+    const pass = (keys: Numbers, stride: number, offset: number, shift: number): void => {
+      next.fill(0);
+      const values = keys.view();
+      for (let at = offset; at < values.length; at += stride) {
+        const key = ((values[at] ?? 0) >>> shift) & 0xffff;
+        next[key + 1] = (next[key + 1] ?? 0) + 1;
+      }
       for (let key = 0; key < BUCKETS; key++) next[key + 1] = (next[key + 1] ?? 0) + (next[key] ?? 0);
-      for (const entry of order) {
-        const key = keyOf(entry);
+      for (let index = 0; index < length; index++) {
+        const entry = order[index] ?? 0;
+        const key = ((values[entry * stride + offset] ?? 0) >>> shift) & 0xffff;
         const place = next[key] ?? 0;
         spare[place] = entry;
         next[key] = place + 1;
@@ -110,12 +116,12 @@ export class RangesBuilder {
       [order, spare] = [spare, order];
     };
     if (length < 2) return order;
-    pass((entry) => this.bits.at(entry));
+    pass(this.bits, 1, 0, 0);
     for (let word = width - 1; word >= 0; word--) {
-      pass((entry) => this.words.at(entry * width + word) & 0xffff);
-      pass((entry) => this.words.at(entry * width + word) >>> 16);
+      pass(this.words, width, word, 0);
+      pass(this.words, width, word, 16);
     }
-    pass((entry) => this.groups.at(entry));
+    pass(this.groups, 1, 0, 0);
     return order;
   }
 }
@@ -172,10 +178,13 @@ class Output {
   /** The last address of each open prefix, `width` words each. */
   private readonly ends = new Numbers();
   private readonly best = new Numbers();
+  /** Where the range at hand begins. */
+  private readonly start: Uint32Array;
   private groupStart = 0;
 
   constructor(width: number) {
     this.width = width;
+    this.start = new Uint32Array(width);
   }
 
   startGroup(): void {
@@ -189,11 +198,10 @@ class Output {
     const best = Math.min(rank, outer);
     for (let word = 0; word < this.width; word++) {
       this.ends.push((words.at(at + word) | ~maskWord(bits, word)) >>> 0);
+      this.start[word] = words.at(at + word);
     }
     this.best.push(best);
-    const start: number[] = [];
-    for (let word = 0; word < this.width; word++) start.push(words.at(at + word));
-    this.emit(start, best);
+    this.emit(best);
   }
 
   endGroup(): void {
@@ -211,35 +219,35 @@ class Output {
 
   /** Closes the innermost prefix: what is open around it goes on at the next address. */
   private close(): void {
-    const after: number[] = [];
+    const end = this.ends.length - this.width;
     let carry = 1;
     for (let word = this.width - 1; word >= 0; word--) {
-      const sum = this.ends.at(this.ends.length - this.width + word) + carry;
+      const sum = this.ends.at(end + word) + carry;
       carry = sum > 0xffffffff ? 1 : 0;
-      after[word] = sum >>> 0;
+      this.start[word] = sum;
     }
-    this.ends.length -= this.width;
+    this.ends.length = end;
     this.best.length--;
-    const outer = this.best.length === 0 ? NONE : this.best.at(this.best.length - 1);
     // A carry out of the top: the prefix went up to the last address there is.
-    if (carry === 0) this.emit(after, outer);
+    if (carry === 0) this.emit(this.best.length === 0 ? NONE : this.best.at(this.best.length - 1));
   }
 
-  private emit(start: readonly number[], rank: number): void {
-    const last = this.ranks.length - 1;
-    if (last >= this.groupStart && this.lastStartIs(start)) {
+  private emit(rank: number): void {
+    if (this.ranks.length > this.groupStart && this.beginsWhereTheLastDid()) {
       this.ranks.length--;
       this.starts.length -= this.width;
     }
     const before = this.ranks.length > this.groupStart ? this.ranks.at(this.ranks.length - 1) : NONE;
     if (before === rank) return;
-    for (const word of start) this.starts.push(word);
+    for (let word = 0; word < this.width; word++) this.starts.push(this.start[word] ?? 0);
     this.ranks.push(rank);
   }
 
-  private lastStartIs(start: readonly number[]): boolean {
+  private beginsWhereTheLastDid(): boolean {
     const at = this.starts.length - this.width;
-    return start.every((word, index) => this.starts.at(at + index) === word);
+    for (let word = 0; word < this.width; word++)
+      if (this.starts.at(at + word) !== this.start[word]) return false;
+    return true;
   }
 }
 

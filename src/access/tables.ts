@@ -5,22 +5,28 @@ import type { List } from "./list.ts";
 import type { Netgroups } from "./netgroup.ts";
 import type { ListIndex, TableIndex } from "./compiled.ts";
 
-/** One rule of a table. Its options stay text until it matches, as tcpd has it: a broken one elsewhere is harmless. */
-export interface Rule {
+/** A rule that has matched: what is left to say and to do. */
+export interface MatchedRule {
   /** Its last physical line, counted from 1. */
   readonly line: number;
   /** As written, continuation lines joined; a string of bytes. */
   readonly text: string;
-  readonly daemons: List<DaemonPattern>;
-  readonly clients: List<ClientPattern>;
   /** What stands after the second colon; absent where there is none. */
   readonly options?: string;
+}
+
+/** One rule of a table. Its options stay text until it matches, as tcpd has it: a broken one elsewhere is harmless. */
+export interface Rule extends MatchedRule {
+  readonly daemons: List<DaemonPattern>;
+  readonly clients: List<ClientPattern>;
 }
 
 /** The rules of a table, in file order; each is read from the text of the table when it is asked for. */
 export interface Rules extends Iterable<Rule> {
   readonly length: number;
   at(index: number): Rule | undefined;
+  /** The same rule without its lists, which is cheaper. */
+  matched(index: number): MatchedRule | undefined;
 }
 
 /** An access table. */

@@ -1,11 +1,17 @@
 /** Tables are bytes. Inside the language a text is a string of bytes, one character each, so that nothing is lost. */
 
 const CHUNK = 8192;
-const NOT_ASCII = /[^\0-\x7f]/;
+
+/** Up to so many bytes, one by one is faster. */
+const SHORT = 48;
 
 /** The bytes from `start` up to `end` as a string of bytes (Latin-1 in effect). */
 export function byteString(bytes: Uint8Array, start: number, end: number): string {
   let text = "";
+  if (end - start <= SHORT) {
+    for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at] ?? 0);
+    return text;
+  }
   for (let at = start; at < end; at += CHUNK) {
     // A spread call has an argument limit, hence the chunks.
     text += String.fromCharCode(...bytes.subarray(at, Math.min(at + CHUNK, end)));
@@ -15,7 +21,7 @@ export function byteString(bytes: Uint8Array, start: number, end: number): strin
 
 /** A string of bytes as people and programs read it: UTF-8 decoded, bytes that are none replaced by U+FFFD. */
 export function readable(text: string): string {
-  if (!NOT_ASCII.test(text)) return text;
+  if (isAscii(text)) return text;
   const bytes = new Uint8Array(text.length);
   for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
   return new TextDecoder().decode(bytes);
@@ -23,14 +29,27 @@ export function readable(text: string): string {
 
 /** An ordinary string (a name of the configuration, say) as the string of bytes that a table would spell. */
 export function asBytes(text: string): string {
-  if (!NOT_ASCII.test(text)) return text;
+  if (isAscii(text)) return text;
   const bytes = new TextEncoder().encode(text);
   return byteString(bytes, 0, bytes.length);
 }
 
+function isAscii(text: string): boolean {
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 127) return false;
+  return true;
+}
+
 /** Lower case of A to Z only, as strcasecmp(3) in the C locale compares. */
 export function lowerCase(text: string): string {
-  return NOT_ASCII.test(text) ? text.replace(/[A-Z]+/g, (run) => run.toLowerCase()) : text.toLowerCase();
+  return hasUpperCase(text) ? text.replace(/[A-Z]+/g, (run) => run.toLowerCase()) : text;
+}
+
+function hasUpperCase(text: string): boolean {
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code >= 65 && code <= 90) return true;
+  }
+  return false;
 }
 
 /** White space as isspace(3) has it in the C locale. */

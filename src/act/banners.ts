@@ -27,6 +27,9 @@ export interface Banner {
   readonly warn: (message: string) => void;
 }
 
+/** Characters of a line that libwrap reads at once. */
+const LINE_BUFFER = 8190;
+
 /**
  * Sends DIRECTORY/DAEMON as hosts_options(5) says: NUL bytes at the start as they are, each line expanded, its LF made CR LF (a CR
  * before it stays), a last line without LF gets none.
@@ -104,13 +107,11 @@ async function fillIn(text: string, banner: Banner): Promise<Buffer | undefined>
   const start = text.search(/[^\0]|$/);
   const pieces = [text.slice(0, start)];
   let { request } = banner;
-  for (const line of text.slice(start).split(/(?<=\n)/)) {
-    // As a C string: what follows a NUL within a line is not there, its LF included.
-    const raw = line.replace(/\0.*/s, "").replace(/\n$/, "\r\n");
-    let expansion = expand(raw, request);
+  for (const line of linesOf(text.slice(start))) {
+    let expansion = expand(line, request);
     while (expansion.kind === "need") {
       request = await banner.findFact(expansion.fact, request);
-      expansion = expand(raw, request);
+      expansion = expand(line, request);
     }
     if (expansion.kind === "tooLong") {
       banner.warn(`banners: ${expansion.problem}`);
@@ -120,6 +121,21 @@ async function fillIn(text: string, banner: Banner): Promise<Buffer | undefined>
     pieces.push(expansion.text);
   }
   return Buffer.from(pieces.join(""), "latin1");
+}
+
+/**
+ * The lines as libwrap's buffers make them: cut every {@link LINE_BUFFER} characters; what follows a NUL is lost, the LF included; and
+ * an LF after brackets that are not balanced stays LF, because the search for it steps over what is in brackets.
+ */
+function linesOf(text: string): string[] {
+  const lines = text.match(new RegExp(`[^\n]{0,${LINE_BUFFER - 1}}\n|[^\n]{1,${LINE_BUFFER}}`, "g")) ?? [];
+  return lines
+    .map((line) => line.replace(/\0.*/s, ""))
+    .map((line) => (isBalanced(line) ? line.replace(/\n$/, "\r\n") : line));
+}
+
+function isBalanced(line: string): boolean {
+  return line.split("[").length === line.split("]").length;
 }
 
 /** False when the client does not take the bytes in time, or has gone. */

@@ -1,18 +1,18 @@
 /** Starts programs for a connection: own process group, clean environment, nothing of ours above descriptor 2. */
 import { spawn } from "node:child_process";
-import type { ChildProcess, SpawnOptions } from "node:child_process";
-import { accessSync, constants } from "node:fs";
+import type { ChildProcess } from "node:child_process";
+import { access, constants } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import { StringDecoder } from "node:string_decoder";
 import { findIdentity } from "./identity.ts";
-import type { Identity } from "./identity.ts";
+import { CLEAN_PATH, findTools, prologue } from "./prologue.ts";
 
 /** A program and all that it gets from us. What is absent here it does not get. */
 export interface Program {
   /** The file (absolute, or looked for in {@link CLEAN_PATH}) and its arguments. No shell reads them. */
   readonly argv: readonly [file: string, ...args: string[]];
-  /** Added to the clean environment, which is PATH={@link CLEAN_PATH} and nothing else. */
+  /** Added to the clean environment, which is PATH={@link CLEAN_PATH} and nothing else (the shell adds PWD). */
   readonly environment?: Readonly<Record<string, string>>;
   /** Absent: ours. */
   readonly umask?: number;
@@ -51,9 +51,6 @@ export interface Programs {
   start(program: Program): Promise<Running>;
 }
 
-/** Where programs are looked for, by us and by the shell we start. */
-export const CLEAN_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /** So much of descriptor 2 is kept of one program; the rest is read and dropped, so that the program never waits for us. */
 const MAX_ERROR_OUTPUT_BYTES = 65_536;
 const MAX_ERROR_LINE_LENGTH = 1024;
@@ -70,22 +67,22 @@ const ERROR_OUTPUT_GRACE_MS = 500;
  */
 export const localPrograms: Programs = { start: startProgram };
 
+const tools = findTools();
+
 async function startProgram(program: Program): Promise<Running> {
-  const identity =
-    program.user === undefined && program.group === undefined ? undefined : await findIdentity(program);
-  const [file, args, ids] = prepare(program, identity);
-  const { connection, onErrorOutput } = program;
+  const { argv, user, group, environment, connection, onErrorOutput } = program;
+  await requireProgram(argv[0]);
+  const identity = user === undefined && group === undefined ? {} : { identity: await findIdentity(program) };
+  const {
+    argv: [file, ...args],
+    ...ids
+  } = prologue(argv, { ...program, ...identity }, tools, process.geteuid?.() === 0);
   if (connection?.destroyed === true) throw new Error("the client is gone");
-  const ends: SpawnOptions["stdio"] = [
-    connection ?? "ignore",
-    connection ?? "ignore",
-    onErrorOutput === undefined ? "ignore" : "pipe",
-  ];
   const startedAt = performance.now();
   const child = spawn(file, args, {
     cwd: "/",
-    env: { PATH: CLEAN_PATH, ...program.environment },
-    stdio: ends,
+    env: { PATH: CLEAN_PATH, ...environment },
+    stdio: [connection ?? "ignore", connection ?? "ignore", onErrorOutput === undefined ? "ignore" : "pipe"],
     detached: true,
     ...ids,
   });
@@ -95,73 +92,9 @@ async function startProgram(program: Program): Promise<Running> {
   return { pid, ended, kill: (signal) => killGroup(pid, signal) };
 }
 
-/**
- * Puts umask, nice and identity before the program, each by a program that becomes the next one (exec), because Node can set
- * none of them for a child alone. Numbers are ours; the program's own words are only ever arguments.
- */
-function prepare(
-  program: Program,
-  identity: Identity | undefined,
-): [file: string, args: string[], ids: { uid?: number; gid?: number }] {
-  const statements: string[] = [];
-  if (program.ignoresHangup === true) statements.push("trap '' HUP");
-  if (program.umask !== undefined) statements.push(`umask ${octal(program.umask)}`);
-  const before: string[] = [];
-  const nice = program.nice === undefined ? undefined : findTool("nice");
-  // nice first: lowering it takes the privilege that the new identity gives up.
-  if (nice !== undefined && program.nice !== undefined)
-    before.push(nice, "-n", String(Math.trunc(program.nice)));
-  const ids: { uid?: number; gid?: number } = {};
-  if (identity !== undefined) {
-    const setpriv = findTool("setpriv");
-    if (setpriv !== undefined && identity.needsRoot && isRoot())
-      before.push(setpriv, ...privileges(identity));
-    else if (identity.needsRoot) {
-      // Node empties the supplementary groups before it changes the ids: fewer rights than asked for, never more.
-      if (identity.uid !== undefined) ids.uid = identity.uid;
-      ids.gid = identity.gid;
-    }
-  }
-  const argv = [...before, ...program.argv];
-  if (statements.length > 0) argv.unshift("/bin/sh", "-c", `${statements.join("; ")}; exec "$@"`, "sh");
-  const [file = "", ...args] = argv;
-  return [file, args, ids];
-}
-
-function privileges(identity: Identity): string[] {
-  const groups = identity.groups.length === 0 ? "--clear-groups" : `--groups=${identity.groups.join(",")}`;
-  const user = identity.uid === undefined ? [] : [`--reuid=${identity.uid}`];
-  return [...user, `--regid=${identity.gid}`, groups, "--"];
-}
-
-function octal(umask: number): string {
-  return (umask & 0o777).toString(8).padStart(4, "0");
-}
-
-function isRoot(): boolean {
-  return process.geteuid?.() === 0;
-}
-
-const tools = new Map<string, string | undefined>();
-
-function findTool(name: string): string | undefined {
-  if (!tools.has(name))
-    tools.set(
-      name,
-      CLEAN_PATH.split(":")
-        .map((folder) => `${folder}/${name}`)
-        .find(isExecutable),
-    );
-  return tools.get(name);
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
+/** The shell before the program would only tell by exit status 127 that there is none. */
+async function requireProgram(file: string): Promise<void> {
+  if (file.startsWith("/")) await access(file, constants.X_OK);
 }
 
 async function waitForEnd(

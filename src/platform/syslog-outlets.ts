@@ -15,6 +15,9 @@ const CONNECT_MS = 5000;
 /** A receiver that takes less than this in one datagram is broken. Source: RFC 5426 section 3.2. */
 const SMALLEST_DATAGRAM = 480;
 
+/** What receivers take without being told to take more. Source: rsyslog.conf(5), maxMessageSize. */
+const LARGEST_DATAGRAM = 8192;
+
 /** Ends one message on a stream, or counts its bytes in front. Source: RFC 6587 section 3.4. */
 export type Framing = "newline" | "nul" | "octet-counting";
 
@@ -77,10 +80,10 @@ class UnixOutlet implements Outlet {
     this.#stream?.close();
   }
 
-  /** A datagram too long for the socket is halved until it fits. */
+  /** A datagram too long for the socket is cut to what receivers take, and halved until it fits. */
   #sendOne(line: string): ReturnType<UnixDatagram["send"]> {
     let sent = this.#datagram.send(Buffer.from(line));
-    for (let max = line.length / 2; sent.kind === "tooLong" && max >= SMALLEST_DATAGRAM; max /= 2) {
+    for (let max = LARGEST_DATAGRAM; sent.kind === "tooLong" && max >= SMALLEST_DATAGRAM; max /= 2) {
       sent = this.#datagram.send(Buffer.from(shorten(line, Math.floor(max))));
     }
     return sent;
@@ -160,7 +163,8 @@ class StreamOutlet implements Outlet {
   readonly #target: { host: string; port: number } | { path: string };
   readonly #framing: Framing;
   #socket: Socket | undefined;
-  #isClosed = false;
+  #isSending = false;
+  readonly #closing = new AbortController();
 
   constructor(target: { host: string; port: number } | { path: string }, framing: Framing) {
     this.#target = target;
@@ -168,22 +172,28 @@ class StreamOutlet implements Outlet {
   }
 
   async send(lines: readonly string[]): Promise<number> {
-    if (this.#isClosed) throw new Error("closed");
+    if (this.#closing.signal.aborted) throw new Error("closed");
     if (this.#socket === undefined || this.#socket.destroyed) this.#socket = await this.#connect();
     const socket = this.#socket;
-    await new Promise<void>((resolve, reject) => {
-      socket.write(lines.map((line) => frame(line, this.#framing)).join(""), (error) => {
-        if (error === undefined || error === null) resolve();
-        else reject(error);
+    this.#isSending = true;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.write(lines.map((line) => frame(line, this.#framing)).join(""), (error) => {
+          if (error === undefined || error === null) resolve();
+          else reject(error);
+        });
       });
-    });
+    } finally {
+      this.#isSending = false;
+    }
     return lines.length;
   }
 
   close(): void {
-    this.#isClosed = true;
-    // Not destroyed at once: what the kernel has not taken yet has been told as not sent, what it has must still go out.
-    this.#socket?.destroySoon();
+    this.#closing.abort();
+    // What has been told as sent is with the kernel, and goes out before the end; a send under way is told as not sent.
+    if (this.#isSending) this.#socket?.destroy();
+    else this.#socket?.destroySoon();
   }
 
   async #connect(): Promise<Socket> {
@@ -192,7 +202,9 @@ class StreamOutlet implements Outlet {
     // A receiver says nothing; reading tells us at once when it goes away.
     socket.resume();
     try {
-      await once(socket, "connect", { signal: AbortSignal.timeout(CONNECT_MS) });
+      await once(socket, "connect", {
+        signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(CONNECT_MS)]),
+      });
     } catch (error) {
       socket.destroy();
       throw error;

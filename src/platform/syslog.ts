@@ -101,13 +101,13 @@ export function formatRfc5424(message: SyslogMessage, maxBytes: number): string 
 /**
  * Cuts a line of ASCII at a space, so that no field is split, and marks it.
  *
- * @param keep characters from the start that are not to be cut through, if there is room for them
+ * @param keep characters from the start that stay whole, if there is room for them
  */
 export function shorten(line: string, maxBytes: number, keep = 0): string {
   if (line.length <= maxBytes) return line;
   const room = Math.max(0, maxBytes - SHORTENED.length);
-  const space = line.lastIndexOf(" ", room);
-  return line.slice(0, space > keep ? space : Math.min(room, Math.max(keep, space))) + SHORTENED;
+  const end = Math.min(room, Math.max(keep, line.lastIndexOf(" ", room)));
+  return line.slice(0, end).trimEnd() + SHORTENED;
 }
 
 let bsdSecond = -1;

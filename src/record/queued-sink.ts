@@ -37,9 +37,9 @@ export class QueuedSink implements Sink {
   readonly #now: () => number;
   #lines: string[] = [];
   #characters = 0;
-  /** Lost and not yet told of; lost since the trouble began; lost in all. */
+  /** Lost and not yet told of; lost since the outlet last took a line; lost in all. */
   #untold = 0;
-  #lostInTrouble = 0;
+  #lostSince = 0;
   #lostLines = 0;
   #trouble: string | undefined;
   #sending: Promise<void> | undefined;
@@ -55,7 +55,7 @@ export class QueuedSink implements Sink {
   }
 
   write(record: LogRecord): void {
-    const line = this.#form(record);
+    const line = this.#formed(record);
     if (line === undefined) return;
     const isDispensable = record.level === "info" || record.level === "debug";
     const room = (isDispensable ? this.#maxQueued * 0.75 : this.#maxQueued) - this.#characters;
@@ -111,6 +111,17 @@ export class QueuedSink implements Sink {
     this.#sending = undefined;
   }
 
+  /** A record that cannot be written down counts as lost: trouble with logs must not become trouble of a connection. */
+  #formed(record: LogRecord): string | undefined {
+    try {
+      return this.#form(record);
+    } catch (error) {
+      this.#lose(1);
+      this.#troubled(error instanceof Error ? error.message : String(error));
+      return undefined;
+    }
+  }
+
   #batch(): string[] {
     let characters = 0;
     let count = 0;
@@ -132,7 +143,7 @@ export class QueuedSink implements Sink {
 
   #lose(count: number): void {
     this.#untold += count;
-    this.#lostInTrouble += count;
+    this.#lostSince += count;
     this.#lostLines += count;
   }
 
@@ -149,7 +160,6 @@ export class QueuedSink implements Sink {
 
   #troubled(reason: string): void {
     if (this.#trouble === undefined && !this.#isClosing) {
-      this.#lostInTrouble = 0;
       this.#trouble = reason;
       this.onTrouble(reason);
     }
@@ -157,9 +167,11 @@ export class QueuedSink implements Sink {
   }
 
   #returned(): void {
+    const lost = this.#lostSince;
+    this.#lostSince = 0;
     if (this.#trouble === undefined) return;
     this.#trouble = undefined;
-    this.onReturn(this.#lostInTrouble);
+    this.onReturn(lost);
   }
 
   /** @returns the wait after this one, should it not help; a closing sink gives its last tries a short one */

@@ -1,7 +1,7 @@
 /** The idle limit of one session: a timer that is never moved by traffic, only asked again when it fires. */
 
 /**
- * Calls `expire` once when `touch` has not been called for `limitMs`.
+ * Calls `expire` once when no byte has moved for `limitMs`.
  *
  * Moving a timer for every chunk would cost more than the copy of a small chunk; here traffic only notes the time, and
  * the timer, when it fires early, is set again for what is left.
@@ -9,13 +9,18 @@
 export class IdleWatch {
   readonly #limitMs: number;
   readonly #expire: () => void;
+  readonly #hasMoved: () => boolean;
   #touchedMs = performance.now();
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param limitMs 0 = no limit, no timer */
-  constructor(limitMs: number, expire: () => void) {
+  /**
+   * @param limitMs 0 = no limit, no timer
+   * @param hasMoved asked when the time is over: has anything moved that nobody has said by `touch`?
+   */
+  constructor(limitMs: number, expire: () => void, hasMoved: () => boolean = () => false) {
     this.#limitMs = limitMs;
     this.#expire = expire;
+    this.#hasMoved = hasMoved;
     if (limitMs > 0) this.#wait(limitMs);
   }
 
@@ -35,7 +40,13 @@ export class IdleWatch {
 
   #check(): void {
     const leftMs = this.#touchedMs + this.#limitMs - performance.now();
-    if (leftMs > 0) this.#wait(leftMs);
-    else this.#expire();
+    if (leftMs > 0) {
+      this.#wait(leftMs);
+    } else if (this.#hasMoved()) {
+      this.touch();
+      this.#wait(this.#limitMs);
+    } else {
+      this.#expire();
+    }
   }
 }

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
+import { onAbort } from "./abort.ts";
 import { IdleWatch } from "./idle.ts";
 import { abortCause, socketErrorCause, type EndCause, type Relay } from "./relay.ts";
 import { reset } from "./reset.ts";
@@ -20,9 +21,6 @@ export const referenceRelay: Relay = async (client, backend, { idleMs, signal })
     reset(client);
     reset(backend);
   };
-  const onAbort = (): void => {
-    if (signal) cut(abortCause(signal));
-  };
 
   // Before the pipelines: they would tell the other side of a reset with an ordinary FIN.
   client.on("error", (error) => cut(socketErrorCause("client", error)));
@@ -31,8 +29,7 @@ export const referenceRelay: Relay = async (client, backend, { idleMs, signal })
   backend.once("end", () => (firstClose ??= "backend_closed"));
   if (client.destroyed) cut("client_gone");
   if (backend.destroyed) cut(backend.errored ? "backend_reset" : "backend_closed");
-  signal?.addEventListener("abort", onAbort);
-  if (signal?.aborted) onAbort();
+  const stopHearing = onAbort(signal, () => cut(signal ? abortCause(signal) : "internal"));
   const idle = new IdleWatch(idleMs, () => cut("idle_timeout"));
 
   const up = deliver(backend, (bytes) => {
@@ -49,7 +46,7 @@ export const referenceRelay: Relay = async (client, backend, { idleMs, signal })
   ]);
 
   idle.close();
-  signal?.removeEventListener("abort", onAbort);
+  stopHearing();
   client.destroy();
   backend.destroy();
   return { upBytes, downBytes, cause: failure ?? firstClose ?? "internal" };

@@ -84,7 +84,8 @@ test("hand-over: a program that cannot be started resets the client", async (t) 
   const stage = await setUp(t);
   const seen = readToEnd(stage.client);
   const handed = await stage.handOver(["/no/such/program", "-i"]);
-  assert.deepEqual(handed, { kind: "failed", detail: "/no/such/program: spawn /no/such/program ENOENT" });
+  assert.ok(handed.kind === "failed");
+  assert.match(handed.detail, /^\/no\/such\/program: ENOENT/);
   assert.deepEqual(await seen, { text: "", end: "reset" });
 });
 

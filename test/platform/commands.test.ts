@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import type { TestContext } from "node:test";
 import { test } from "node:test";
-import { CLEAN_PATH, localPrograms } from "../../src/platform/commands.ts";
+import { localPrograms } from "../../src/platform/commands.ts";
 import type { Program, ProgramEnd } from "../../src/platform/commands.ts";
+import { CLEAN_PATH } from "../../src/platform/prologue.ts";
 import { connectPair, readToEnd } from "../support/pair.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -25,6 +27,12 @@ const rows: [line: string, program: Partial<Program>, lines: string[], because: 
   ["echo $A", { environment: { A: "b c" } }, ["b c"], "the environment has what is added"],
   ["echo $PATH", { environment: { PATH: "/x" } }, ["/x"], "what is added may replace PATH"],
   ["pwd", {}, ["/"], "the folder is /"],
+  [
+    "ulimit -S -n",
+    {},
+    ["1024"],
+    "the soft limit of descriptors is the kernel's, not the one that Node has raised",
+  ],
   ["umask", { umask: 0o27 }, ["0027"], "umask is set"],
   ["umask", { umask: 0o27, ignoresHangup: true }, ["0027"], "umask is set beside another prologue"],
   ["nice", { nice: 5 }, [String(niceNow() + 5)], "nice is added to ours"],
@@ -168,6 +176,60 @@ for (const [program, ids, because] of identities)
   test(`program runs as ${JSON.stringify(program)}: ${because}`, needsRoot, async () => {
     assert.deepEqual((await run("echo $(id -u) $(id -g) $(id -G)", program)).lines, [ids]);
   });
+
+/** Runs a program as we run as nobody, whoever runs this test. */
+function runAsNobody(program: Program): { lines: string[]; failure: string } {
+  const script = `
+    import { localPrograms } from "./src/platform/commands.ts";
+    const lines = [];
+    try {
+      const running = await localPrograms.start({ ...JSON.parse(process.argv[1]), onErrorOutput: (line) => lines.push(line) });
+      await running.ended;
+      console.log(JSON.stringify({ lines, failure: "" }));
+    } catch (error) {
+      console.log(JSON.stringify({ lines, failure: error.message }));
+    }`;
+  const { stdout, stderr } = spawnSync(
+    process.execPath,
+    ["--import", "tsx", "--input-type=module", "-e", script, JSON.stringify(program)],
+    {
+      encoding: "utf8",
+      env: { PATH: CLEAN_PATH, TMPDIR: tmpdir() },
+      ...(isRoot ? { uid: 65_534, gid: 65_534 } : {}),
+    },
+  );
+  assert.notEqual(stdout, "", stderr);
+  return JSON.parse(stdout) as { lines: string[]; failure: string };
+}
+
+/** A checkout below a folder of root's own cannot be run by nobody. */
+const needsNobody = {
+  skip:
+    isRoot && spawnSync("test", ["-r", import.meta.filename, "-a", "-x", process.execPath], { uid: 65_534, gid: 65_534 }).status !== 0
+      ? "nobody may not read this checkout or run this node"
+      : false,
+};
+
+test("program: without root, another user cannot be had, and nothing runs", needsNobody, () => {
+  const { lines, failure } = runAsNobody({ argv: ["/bin/sh", "-c", "echo ran >&2"], user: "daemon" });
+  assert.deepEqual(lines, []);
+  assert.match(failure, /EPERM/);
+});
+
+test(
+  "program: without root, our own user can be asked for",
+  { skip: isRoot ? false : "needs root to be nobody" },
+  () => {
+    const { lines } = runAsNobody({ argv: ["/bin/sh", "-c", "id -un >&2"], user: "nobody" });
+    assert.deepEqual(lines, ["nobody"]);
+  },
+);
+
+test("program: without root, nice below ours only warns, as in hosts_options(5)", needsNobody, () => {
+  const { lines } = runAsNobody({ argv: ["/bin/sh", "-c", "echo ran >&2"], nice: -3 });
+  assert.match(lines[0] ?? "", /cannot set niceness/);
+  assert.equal(lines[1], "ran");
+});
 
 test("program: nice below ours is set before the user is", needsRoot, async () => {
   assert.deepEqual((await run("nice", { nice: -3, user: "nobody" })).lines, [String(niceNow() - 3)]);

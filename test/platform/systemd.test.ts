@@ -53,7 +53,7 @@ test("a status is one line, and of a burst the last one is said", async (context
   words.status("first");
   for (let count = 0; count < 100; count++) words.status(`status ${count}`);
   words.status("last\nMAINPID=1");
-  const said = (): string | undefined => manager.texts.filter((text) => text.startsWith("STATUS=")).at(-1);
+  const said = (): string | undefined => manager.texts.findLast((text) => text.startsWith("STATUS="));
   for (let count = 1; said() !== "STATUS=last MAINPID=1"; count++) await manager.count(count);
   assert.ok(manager.texts.every((text) => !text.includes("\nMAINPID")));
   words.close();

@@ -9,12 +9,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { makeFastRelay } from "../../src/relay/fast.ts";
+import { findHandleAccess } from "../../src/relay/node-handle.ts";
 import { referenceRelay } from "../../src/relay/reference.ts";
 import type { Relay } from "../../src/relay/relay.ts";
 import { howItEnds, readAll, readExactly, startSession, type Session } from "./support/session.ts";
 import type { SessionOptions } from "./support/session.ts";
 
-const relays: readonly (readonly [name: string, relay: Relay])[] = [["reference", referenceRelay]];
+const relays: readonly (readonly [name: string, relay: Relay])[] = [
+  ["reference", referenceRelay],
+  ["fast", makeFastRelay(await findHandleAccess())],
+];
 
 const MiB = 2 ** 20;
 

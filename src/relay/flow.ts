@@ -1,0 +1,227 @@
+/** One direction of a fast relay: read into a buffer, write it, and read again only when the write is finished. */
+
+import type { Socket } from "node:net";
+
+import { topLevel, type BufferPool } from "./buffers.ts";
+import { readInto, replaceBuffer, type Handle, type HandleAccess } from "./node-handle.ts";
+
+/** What a flow tells its session. */
+export interface FlowEnds {
+  /** Bytes have moved; absent when nobody counts the time. */
+  readonly moved: (() => void) | undefined;
+  /** The source is at its end and everything has been written. */
+  readonly ended: () => void;
+  /** The destination cannot be written to; a negative error number. */
+  readonly failed: (status: number) => void;
+}
+
+/** A buffer that has had so many reads in a row of an eighth of its size gives way to the next smaller one. */
+const smallReadsToShrink = 32;
+
+/** Replacing a buffer between reads leaves something with the handle; a session that rests more often keeps its buffer. */
+const maxReplacements = 10_000;
+
+const sweepMs = 1000;
+
+export class Flow {
+  readonly #access: HandleAccess;
+  readonly #pool: BufferPool;
+  readonly #from: Socket;
+  readonly #fromHandle: Handle;
+  readonly #toHandle: Handle;
+  readonly #ends: FlowEnds;
+  #buffer: Uint8Array;
+  #level = 0;
+  #smallReads = 0;
+  #replacements = 0;
+  #readsSinceSweep = 0;
+  /** Length of the unfinished write; 0 = none. */
+  #pendingBytes = 0;
+  #leftBefore = 0;
+  #stopped = false;
+  #atEnd = false;
+  /** Bytes that the destination's socket has taken. */
+  bytes = 0;
+  /** The end of the source has been passed on. */
+  isFinished = false;
+
+  constructor(
+    access: HandleAccess,
+    pool: BufferPool,
+    from: Socket,
+    fromHandle: Handle,
+    toHandle: Handle,
+    ends: FlowEnds,
+  ) {
+    this.#access = access;
+    this.#pool = pool;
+    this.#from = from;
+    this.#fromHandle = fromHandle;
+    this.#toHandle = toHandle;
+    this.#ends = ends;
+    this.#buffer = pool.takeSmall();
+  }
+
+  start(): void {
+    const from = this.#from;
+    from.once("end", () => this.#end());
+    if (from.readableEnded) {
+      this.#end();
+      return;
+    }
+    readInto(
+      this.#access,
+      from,
+      this.#fromHandle,
+      (bytesRead) => this.#read(bytesRead),
+      () => this.#buffer,
+    );
+    // What somebody has read before us and put back. read() also asks the handle for more.
+    const early = from.read() as Buffer | null;
+    if (early !== null && early.length > 0 && !this.#write(early)) {
+      this.#fromHandle.reading = false;
+      this.#fromHandle.readStop();
+    } else if (!this.#fromHandle.reading && !this.#stopped) {
+      this.#resume();
+    }
+  }
+
+  /** Moves nothing more. Counts what the kernel has taken of an unfinished write; call it before the handle is closed. */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    if (this.#pendingBytes > 0) this.bytes += this.#pendingBytes - Math.min(this.#pendingBytes, this.#left());
+  }
+
+  /** Gives the buffer back, when both sockets are closed and no write can be unfinished. */
+  close(): void {
+    this.#stopped = true;
+    resting.delete(this);
+    this.#pool.give(this.#level, this.#buffer);
+  }
+
+  /** Whether the kernel has taken a part of an unfinished write since this was last asked. */
+  hasProgressed(): boolean {
+    if (this.#pendingBytes === 0) return false;
+    const left = this.#left();
+    const progressed = left < this.#leftBefore;
+    this.#leftBefore = left;
+    return progressed;
+  }
+
+  /** Called every second while the buffer is a large one: a session at rest goes back to the smallest. */
+  sweep(): void {
+    const isResting = this.#readsSinceSweep === 0 && this.#pendingBytes === 0 && !this.#stopped;
+    this.#readsSinceSweep = 0;
+    if (!isResting || this.#replacements >= maxReplacements) return;
+    this.#replacements += 1;
+    this.#changeLevel(0, this.#pool.takeSmall());
+    replaceBuffer(this.#access, this.#from, this.#fromHandle, this.#buffer);
+  }
+
+  #read(bytesRead: number): boolean {
+    if (this.#stopped) return false;
+    const buffer = this.#buffer;
+    const isFull = bytesRead === buffer.length;
+    this.#readsSinceSweep += 1;
+    if (!this.#write(isFull ? buffer : new Uint8Array(buffer.buffer, buffer.byteOffset, bytesRead)))
+      return false;
+    if (isFull) {
+      this.#smallReads = 0;
+      if (this.#level < topLevel) this.#grow();
+    } else if (this.#level > 0) {
+      this.#smallReads = bytesRead * 8 < buffer.length ? this.#smallReads + 1 : 0;
+      if (this.#smallReads >= smallReadsToShrink) this.#shrink();
+    }
+    return true;
+  }
+
+  /** @returns false if the write is unfinished or has failed: do not read */
+  #write(bytes: Uint8Array): boolean {
+    const status = this.#access.write(this.#toHandle, bytes, this.#written);
+    if (status < 0) {
+      this.#fail(status);
+      return false;
+    }
+    this.#ends.moved?.();
+    if (status === 0) {
+      this.bytes += bytes.length;
+      return true;
+    }
+    this.#pendingBytes = bytes.length;
+    this.#leftBefore = this.#left();
+    return false;
+  }
+
+  readonly #written = (status: number): void => {
+    const bytes = this.#pendingBytes;
+    this.#pendingBytes = 0;
+    if (this.#stopped) return;
+    if (status !== 0) {
+      this.#fail(status);
+      return;
+    }
+    this.bytes += bytes;
+    this.#ends.moved?.();
+    if (this.#atEnd) this.#end();
+    else this.#resume();
+  };
+
+  #resume(): void {
+    this.#fromHandle.reading = true;
+    const status = this.#fromHandle.readStart();
+    if (status !== 0) this.#fail(status);
+  }
+
+  #end(): void {
+    this.#atEnd = true;
+    if (this.#pendingBytes > 0 || this.#stopped || this.isFinished) return;
+    this.isFinished = true;
+    this.#ends.ended();
+  }
+
+  #fail(status: number): void {
+    this.stop();
+    this.#ends.failed(status);
+  }
+
+  #left(): number {
+    return this.#toHandle.writeQueueSize;
+  }
+
+  #grow(): void {
+    const level = this.#level + 1;
+    const buffer = this.#pool.take(level);
+    if (buffer) this.#changeLevel(level, buffer);
+  }
+
+  #shrink(): void {
+    const level = this.#level - 1;
+    const buffer = this.#pool.take(level);
+    if (buffer) this.#changeLevel(level, buffer);
+  }
+
+  /** Only while no write of the present buffer is unfinished. */
+  #changeLevel(level: number, buffer: Uint8Array): void {
+    this.#pool.give(this.#level, this.#buffer);
+    this.#level = level;
+    this.#buffer = buffer;
+    this.#smallReads = 0;
+    if (level > 0) watchForRest(this);
+    else resting.delete(this);
+  }
+}
+
+/** Flows with a large buffer, looked at by one timer for all of them. */
+const resting = new Set<Flow>();
+let sweeper: NodeJS.Timeout | undefined;
+
+function watchForRest(flow: Flow): void {
+  resting.add(flow);
+  sweeper ??= setInterval(() => {
+    for (const each of resting) each.sweep();
+    if (resting.size > 0) return;
+    clearInterval(sweeper);
+    sweeper = undefined;
+  }, sweepMs).unref();
+}

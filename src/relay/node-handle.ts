@@ -1,0 +1,166 @@
+/**
+ * What Node keeps private of a socket, typed: the only file that touches it.
+ *
+ * `net.connect` takes `onread`, a buffer of one's own that is read into again and again; an accepted socket has no such
+ * option, though the same fields and the same handle are there. And a write through the stream costs more than the
+ * system call behind it. Checked on Node 20, 24 and 26; `findHandleAccess` says when it is no longer so.
+ */
+
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+
+/** libuv's stream under a socket; negative results are error numbers. */
+export interface Handle {
+  reading: boolean;
+  /** Bytes that libuv holds because the kernel has not taken them yet. */
+  readonly writeQueueSize: number;
+  readStart(): number;
+  readStop(): number;
+  useUserBuffer(buffer: Uint8Array): void;
+  /** Node 20 to 24 take a request and return an error number; later ones take null and return a request if it has to wait. */
+  writeBuffer(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
+}
+
+/** A write that has to wait. */
+interface WriteRequest {
+  oncomplete: (status: number) => void;
+  /** Keeps the bytes from being collected while libuv reads them. */
+  buffer: Uint8Array;
+  /** Negative while no write is tied to the request. */
+  getAsyncId(): number;
+  /** Where the request is returned: an end that came before anybody could listen. */
+  readonly writeStatus?: number | null;
+}
+
+/**
+ * Writes what the kernel takes at once; libuv keeps the rest.
+ *
+ * @param done called once, later, with 0 or an error number, if the write is unfinished; until then the bytes are not ours
+ * @returns 0: finished; 1: unfinished; negative: an error number
+ */
+export type Write = (handle: Handle, bytes: Uint8Array, done: (status: number) => void) => number;
+
+/** Takes `bytesRead` bytes at the start of the buffer in use; false stops reading. */
+export type OnRead = (bytesRead: number) => boolean;
+
+/** The way to the private parts, as found on this Node. */
+export interface HandleAccess {
+  readonly write: Write;
+  readonly bufferKey: symbol;
+  readonly callbackKey: symbol;
+  readonly generatorKey: symbol;
+}
+
+/**
+ * Looks for everything that is needed, on a connection to ourselves.
+ *
+ * @throws Error saying what this Node does not have
+ */
+export async function findHandleAccess(): Promise<HandleAccess> {
+  const server = createServer({ pauseOnConnect: true }).listen(0, "127.0.0.1");
+  const sockets: Socket[] = [];
+  try {
+    await once(server, "listening");
+    const accepting = once(server, "connection") as Promise<[Socket]>;
+    sockets.push(connect((server.address() as AddressInfo).port, "127.0.0.1"));
+    sockets.push(...(await accepting));
+    const accepted = sockets[1];
+    const handle = accepted && handleOf(accepted);
+    if (accepted === undefined || handle === undefined) throw new Error("a socket has no handle");
+    for (const method of ["readStart", "readStop", "useUserBuffer", "writeBuffer"] as const) {
+      if (typeof handle[method] !== "function") throw new Error(`a handle has no ${method}`);
+    }
+    if (typeof handle.writeQueueSize !== "number") throw new Error("a handle has no writeQueueSize");
+    const [bufferKey, callbackKey, generatorKey] = ["kBuffer", "kBufferCb", "kBufferGen"].map((name) =>
+      findSymbol(accepted, name),
+    ) as [symbol, symbol, symbol];
+    return { write: findWrite(accepted, handle), bufferKey, callbackKey, generatorKey };
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  }
+}
+
+/** The handle of an open socket. */
+export function handleOf(socket: Socket): Handle | undefined {
+  return (socket as unknown as { _handle?: Handle | null })._handle ?? undefined;
+}
+
+/** Makes a paused socket read into buffers of ours; `next` gives the one to use from now on. */
+export function readInto(
+  access: HandleAccess,
+  socket: Socket,
+  handle: Handle,
+  onRead: OnRead,
+  next: () => Uint8Array,
+): void {
+  const fields = socket as unknown as Record<symbol, unknown>;
+  const buffer = next();
+  fields[access.bufferKey] = buffer;
+  fields[access.callbackKey] = onRead;
+  fields[access.generatorKey] = next;
+  handle.useUserBuffer(buffer);
+}
+
+/** Changes the buffer between two reads. Each time leaves some 50 bytes with the handle until it is closed. */
+export function replaceBuffer(
+  access: HandleAccess,
+  socket: Socket,
+  handle: Handle,
+  buffer: Uint8Array,
+): void {
+  (socket as unknown as Record<symbol, unknown>)[access.bufferKey] = buffer;
+  handle.useUserBuffer(buffer);
+}
+
+function findSymbol(socket: Socket, name: string): symbol {
+  const found = Object.getOwnPropertySymbols(socket).find(({ description }) => description === name);
+  if (found === undefined) throw new Error(`a socket has no ${name}`);
+  return found;
+}
+
+/** The class of a write request is reachable only through a request that Node has made. */
+function findWrite(socket: Socket, handle: Handle): Write {
+  let seen: { readonly request: WriteRequest | null } | undefined;
+  handle.writeBuffer = (request, bytes) => {
+    seen = { request };
+    delete (handle as Partial<Handle>).writeBuffer;
+    return handle.writeBuffer(request, bytes);
+  };
+  socket.write(Buffer.from("x"));
+  if (seen === undefined) throw new Error("a write does not reach its handle");
+  const { request } = seen;
+  return request === null ? writeWithReturnedRequest : writeWithGivenRequest(request);
+}
+
+/**
+ * One request serves all writes that do not have to wait: Node ties it to a write only if that one has to. An empty
+ * queue does not say so: libuv tries again before it waits, and reports even that success later.
+ */
+function writeWithGivenRequest(sample: WriteRequest): Write {
+  const Request = sample.constructor as new () => WriteRequest;
+  let spare = new Request();
+  if (spare.getAsyncId() >= 0) throw new Error("a new write request does not say that it is unused");
+  return (handle, bytes, done) => {
+    const request = spare;
+    const status = handle.writeBuffer(request, bytes) as number;
+    if (request.getAsyncId() < 0) return status;
+    spare = new Request();
+    if (status !== 0) return status;
+    request.oncomplete = done;
+    request.buffer = bytes;
+    return 1;
+  };
+}
+
+const ioError = -5;
+
+const writeWithReturnedRequest: Write = (handle, bytes, done) => {
+  const result = handle.writeBuffer(null, bytes);
+  if (typeof result === "number") return result;
+  // A request that is no longer tied to a write will not call back.
+  if (result.getAsyncId() < 0) return result.writeStatus ?? ioError;
+  result.oncomplete = done;
+  result.buffer = bytes;
+  return 1;
+};
