@@ -7,6 +7,7 @@ import type { Address, Family } from "./addresses.ts";
 import { looksNumeric, parseAddress, reverseQuestion } from "./addresses.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 import { HostsFile } from "./hosts-file.ts";
+import { statusOf } from "./resolver-status.ts";
 import { Slots } from "./slots.ts";
 import { SystemResolver } from "./system-resolver.ts";
 
@@ -268,21 +269,4 @@ function mismatch(status: NameStatus, text: string, lifetimeMs: number): Answer 
 function tooLate(progress: Progress, address: Address): Answer {
   if (progress.kind === "named") return unverified(progress.name, address.family, "timeout");
   return { found: failed("timeout"), lifetimeMs: failedMs };
-}
-
-function statusOf(error: unknown): NameStatus {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  switch (code) {
-    case "ENOTFOUND": // NXDOMAIN
-    case "ENODATA": // the name is there, but no record of this kind
-      return "nxdomain";
-    case "ETIMEOUT":
-      return "timeout";
-    case "ESERVFAIL":
-      return "servfail";
-    case "EREFUSED":
-      return "refused";
-    default: // EBADRESP, EFORMERR, ECONNREFUSED, ECANCELLED: no answer that tells anything
-      return "error";
-  }
 }
