@@ -196,7 +196,9 @@ async function askBackwards(resolver: dns.Resolver, address: Address): Promise<B
   try {
     // Many names: the first one is asked about, as libwrap does; a client cannot pick the one that suits it.
     const [name] = await resolver.resolvePtr(reverseQuestion(address));
-    return name === undefined ? { kind: "done", answer: denied } : checked(name, address);
+    if (name === undefined) return { kind: "done", answer: denied };
+    // DNS gives bytes; the C library takes no host name with a leading hyphen from it (res_hnok), but does from the hosts file.
+    return name.startsWith("-") ? nameless : checked(name, address);
   } catch (error) {
     const status = statusOf(error);
     if (status === "nxdomain") return { kind: "done", answer: denied };
@@ -204,14 +206,13 @@ async function askBackwards(resolver: dns.Resolver, address: Address): Promise<B
   }
 }
 
+const nameless: Backward = { kind: "done", answer: { found: failed("error"), lifetimeMs: deniedMs } };
 const denied: Answer = { found: failed("nxdomain"), lifetimeMs: deniedMs };
 
-/** A name as the record gave it: is it one at all? DNS gives bytes; what is no host name is no name (res_hnok(3)). */
+/** A name as it was found: is it one at all? */
 function checked(text: string, address: Address): Backward {
   const whole = text.toLowerCase().replace(/\.$/, "");
-  if (!/^[a-z0-9_][a-z0-9_-]*(\.[a-z0-9_-]+)*$/.test(whole)) {
-    return { kind: "done", answer: { found: failed("error"), lifetimeMs: deniedMs } };
-  }
+  if (!/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(whole)) return nameless;
   const name = whole.slice(0, maxNameBytes);
   if (!looksNumeric(name)) return { kind: "named", name };
   const warning = `host name/name mismatch: reverse lookup of ${address.text} results in non-FQDN ${name}`;

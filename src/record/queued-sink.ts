@@ -10,7 +10,7 @@ const BATCH_LINES = 256;
 const BATCH_CHARACTERS = 64 * 1024;
 
 /** Waits before the next try, doubled each time: for a receiver that is full, and for one that is away. */
-const FULL_WAIT_MS = { first: 5, last: 250 } as const;
+const FULL_WAIT_MS = { first: 1, last: 250 } as const;
 const AWAY_WAIT_MS = { first: 100, last: 5000 } as const;
 
 /** Turns a record into what its outlet takes; undefined = not one for this form. */
@@ -98,9 +98,13 @@ export class QueuedSink implements Sink {
       try {
         const taken = await this.#outlet.send(batch);
         this.#drop(taken);
-        if (taken > 0) this.#returned();
-        if (taken === batch.length) waitMs = 0;
-        else waitMs = await this.#wait(waitMs, FULL_WAIT_MS);
+        if (taken > 0) {
+          // A full receiver that has taken some is reading: the next turn finds it with room again.
+          this.#returned();
+          waitMs = 0;
+        } else {
+          waitMs = await this.#wait(waitMs, FULL_WAIT_MS);
+        }
       } catch (error) {
         this.#troubled(error instanceof Error ? error.message : String(error));
         if (this.#isClosing) break;

@@ -28,6 +28,8 @@ export interface DialOptions {
   readonly connectTimeoutMs: number;
   /** Aborting cancels the dial; the reason is the cause to report: `abort("client_gone")`. */
   readonly signal?: AbortSignal;
+  /** Written first, in one write, as soon as the backend is connected: a PROXY header. */
+  readonly header?: Uint8Array;
   /** Finds the addresses of a name in the order in which they are tried; default: the system's resolver. */
   readonly resolve?: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
 }
@@ -67,7 +69,10 @@ export async function dial(backend: BackendAddress, options: DialOptions): Promi
       (deadlineMs - performance.now()) / (found.targets.length - index),
       signal,
     );
-    if (outcome instanceof Socket) return outcome;
+    if (outcome instanceof Socket) {
+      if (options.header) outcome.write(options.header);
+      return outcome;
+    }
     failed = outcome;
     tried.push(`${describe(target)} ${outcome.code}`);
   }
