@@ -66,10 +66,8 @@ export class Machine {
     mkdirSync(top);
     must("mount", ["-t", "tmpfs", "-o", "size=512m,mode=0755", "tcpwrapd", top]);
     for (const name of ["upper", "work", "root"]) mkdirSync(join(top, name));
-    must("mount", [
-      ...["-t", "overlay", "-o", `lowerdir=/,upperdir=${top}/upper,workdir=${top}/work`],
-      ...["tcpwrapd", root],
-    ]);
+    const layers = `lowerdir=/,upperdir=${top}/upper,workdir=${top}/work`;
+    must("mount", ["-t", "overlay", "-o", layers, "tcpwrapd", root]);
     const groups = controlGroups().map((each) => join(each, folder.slice(folder.lastIndexOf("/") + 1)));
     try {
       for (const group of groups) mkdirSync(group);
@@ -157,17 +155,16 @@ function controlGroups(): string[] {
 function start(folder: string, root: string, groups: readonly string[], binds: readonly string[]): number {
   const enter = groups.map((group) => `echo $$ >'${group}/cgroup.procs'`).join(" && ");
   const log = openSync(`${folder}/console`, "w");
-  const child = spawn(
-    "sh",
-    [
-      ...["-c", `${enter} && exec systemd-nspawn "$@"`, "sh"],
-      ...["--quiet", `--directory=${root}`, "--register=no", "--keep-unit", "--private-network"],
-      ...["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe"],
-      ...binds.map((bind) => `--bind-ro=${bind}`),
-      ...["--boot", "--", "systemd.unit=test.target"],
-    ],
-    { stdio: ["ignore", log, log], detached: true },
-  );
+  // prettier-ignore
+  const flags = [
+    "--quiet", `--directory=${root}`, "--register=no", "--keep-unit", "--private-network",
+    "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe",
+    ...binds.map((bind) => `--bind-ro=${bind}`), "--boot", "--", "systemd.unit=test.target",
+  ];
+  const child = spawn("sh", ["-c", `${enter} && exec systemd-nspawn "$@"`, "sh", ...flags], {
+    stdio: ["ignore", log, log],
+    detached: true,
+  });
   closeSync(log);
   child.unref();
   if (child.pid === undefined) throw new Error("systemd-nspawn could not be started");
