@@ -198,9 +198,6 @@ export type Settings = z.output<typeof schema>;
 /** One service as configured. */
 export type ServiceSettings = z.output<typeof service>;
 
-/** One place where records go. */
-export type LogSettings = z.output<typeof log>;
-
 function checked<Input, Value>(parse: (input: Input) => Value | undefined, wrong: string, hint: string) {
   return (input: Input, context: z.RefinementCtx<Input>): Value => {
     const value = parse(input);
