@@ -6,11 +6,13 @@ import type { EntryHost, OpenSession } from "./entry.ts";
 import { Entry } from "./entry.ts";
 import { idSource } from "./ids.ts";
 import type { DiagnosticFields, Fields, Level, LogRecord } from "./records.ts";
-import { LEVELS } from "./records.ts";
 import type { Sink, SinkState } from "./sink.ts";
 
 /** More of them than this are cut from one `tables` record; they are counted all the same. */
 const MAX_DIAGNOSTICS = 100;
+
+/** How much a level matters. */
+const RANK: Readonly<Record<Level, number>> = { debug: 0, info: 1, warn: 2, error: 3, fatal: 4 };
 
 /** The tag of records about ourselves. */
 const OWN_TAG = "tcpwrapd";
@@ -49,12 +51,12 @@ export class Journal {
   readonly #now: () => number;
   readonly #nextId: () => string;
   readonly #counters = new Map<string, Counters>();
-  readonly #open = new Map<string, Entry>();
+  readonly #open = new Set<Entry>();
   readonly #host: EntryHost;
 
   constructor(options: JournalOptions) {
     this.#sinks = options.sinks;
-    this.#threshold = LEVELS.indexOf(options.level ?? "info");
+    this.#threshold = RANK[options.level ?? "info"];
     this.#now = options.now ?? Date.now;
     this.#nextId = idSource(this.#now, options.instance);
     this.#host = {
@@ -62,7 +64,7 @@ export class Journal {
       countersOf: (service) => this.#countersOf(service),
       write: (level, tag, fields, severity) => this.#write(level, tag, fields, severity),
       diagnose: (found, tag, about) => this.#write(levelOf(found), tag, diagnosticFields(found, about)),
-      forget: (id) => this.#open.delete(id),
+      forget: (entry) => this.#open.delete(entry),
     };
     for (const sink of this.#sinks) this.#hear(sink);
   }
@@ -74,8 +76,8 @@ export class Journal {
     readonly client: Endpoint;
     readonly server: Endpoint;
   }): Entry {
-    const entry = new Entry(this.#host, { ...about, id: this.#nextId(), timeMs: this.#now() });
-    this.#open.set(entry.id, entry);
+    const entry = new Entry(this.#host, about, this.#nextId(), this.#now());
+    this.#open.add(entry);
     return entry;
   }
 
@@ -127,7 +129,7 @@ export class Journal {
 
   /** The connections that are open now, oldest first. */
   sessions(): OpenSession[] {
-    return Array.from(this.#open.values(), (entry) => entry.session());
+    return Array.from(this.#open, (entry) => entry.session());
   }
 
   /** How many connections are open now, undecided ones too. */
@@ -175,18 +177,13 @@ export class Journal {
   }
 
   #send(record: LogRecord): void {
-    if (LEVELS.indexOf(record.level) < this.#threshold) return;
+    if (RANK[record.level] < this.#threshold) return;
     for (const sink of this.#sinks) sink.write(record);
   }
 
   #stamp(level: Level, tag: string, fields: Fields, severity?: Severity): LogRecord {
-    return {
-      timeMs: this.#now(),
-      level,
-      tag,
-      fields,
-      ...(severity === undefined ? undefined : { severity }),
-    };
+    const timeMs = this.#now();
+    return severity === undefined ? { timeMs, level, tag, fields } : { timeMs, level, tag, fields, severity };
   }
 
   #countersOf(service: string): Counters {
