@@ -84,7 +84,8 @@ const service = z
         '"exec" cannot follow a PROXY header: the program would see the proxy as its client; use "backend"';
       context.addIssue({ code: "custom", path: ["exec"], message });
     }
-  });
+  })
+  .meta({ oneOf: [{ required: ["backend"] }, { required: ["exec"] }] });
 
 const log = z.discriminatedUnion("to", [
   z.strictObject({
