@@ -1,16 +1,35 @@
 /** The journal entry of one connection: one record when it is decided, one when it ends, whatever happens between. */
 import type { Diagnostic, Endpoint, Request, RuleReference, Severity, Verdict } from "../access/types.ts";
 import type { Counters } from "./counters.ts";
-import type { ConnectionFields, EndCause, Fields, Level, RefuseReason, RulePlace, Side } from "./records.ts";
+import type {
+  AcceptFields,
+  ConnectionFields,
+  EndCause,
+  EndFields,
+  Level,
+  RefuseFields,
+  RefuseReason,
+  RulePlace,
+  Side,
+  TwistFields,
+} from "./records.ts";
 
 /** What an entry needs of its journal. */
 export interface EntryHost {
   readonly monotonic: () => number;
   countersOf(service: string): Counters;
-  write(level: Level, tag: string, fields: Fields, severity: Severity | undefined): void;
-  diagnose(diagnostic: Diagnostic, tag: string, about: { service: string; id: string }): void;
+  /** @param diagnostics what was wrong on the way to the decision */
+  write(
+    level: Level,
+    fields: DecisionFields | EndFields,
+    severity: Severity | undefined,
+    diagnostics: readonly Diagnostic[],
+  ): void;
   forget(entry: Entry): void;
 }
+
+/** The record of a decision. */
+export type DecisionFields = AcceptFields | RefuseFields | TwistFields;
 
 /** Bytes moved so far. */
 export interface Traffic {
@@ -29,6 +48,8 @@ export interface OpenSession extends ConnectionFields {
   /** Absent where nobody counts. */
   readonly traffic?: Traffic | undefined;
 }
+
+const NO_DIAGNOSTICS: readonly Diagnostic[] = [];
 
 /** What was decided, and on what it rests. */
 interface Decided {
@@ -104,14 +125,18 @@ export class Entry {
     this.#backend = decided.backend;
     this.#traffic = decided.traffic;
     this.#counters.accepted++;
-    this.#write("info", {
-      event: "accept",
-      ...this.#connection(),
-      rule: this.#rule,
-      backend: decided.backend,
-      decisionMs: this.#decisionMs(),
-      generation: decided.generation,
-    });
+    this.#write(
+      "info",
+      {
+        event: "accept",
+        ...this.#connection(),
+        rule: this.#rule,
+        backend: decided.backend,
+        decisionMs: this.#decisionMs(),
+        generation: decided.generation,
+      },
+      decided.verdict.diagnostics,
+    );
   }
 
   /**
@@ -128,15 +153,19 @@ export class Entry {
       why.reason ?? (why.verdict !== undefined && why.verdict.reason !== "error" ? "rule" : "error");
     this.#decide("over", why);
     this.#counters.refused[reason]++;
-    this.#write("warn", {
-      event: "refuse",
-      ...this.#connection(),
-      rule: this.#rule,
-      reason,
-      detail: why.detail,
-      decisionMs: this.#decisionMs(),
-      generation: why.generation,
-    });
+    this.#write(
+      "warn",
+      {
+        event: "refuse",
+        ...this.#connection(),
+        rule: this.#rule,
+        reason,
+        detail: why.detail,
+        decisionMs: this.#decisionMs(),
+        generation: why.generation,
+      },
+      why.verdict?.diagnostics,
+    );
     this.#leave();
   }
 
@@ -147,14 +176,18 @@ export class Entry {
     this.#backend = decided.command;
     this.#traffic = decided.traffic;
     this.#counters.twisted++;
-    this.#write("warn", {
-      event: "twist",
-      ...this.#connection(),
-      rule: this.#rule,
-      command: decided.command,
-      decisionMs: this.#decisionMs(),
-      generation: decided.generation,
-    });
+    this.#write(
+      "warn",
+      {
+        event: "twist",
+        ...this.#connection(),
+        rule: this.#rule,
+        command: decided.command,
+        decisionMs: this.#decisionMs(),
+        generation: decided.generation,
+      },
+      decided.verdict.diagnostics,
+    );
   }
 
   /**
@@ -223,8 +256,6 @@ export class Entry {
     if (decided.verdict === undefined) return;
     this.#rule = place(decided.verdict.rule);
     this.#severity = decided.verdict.severity;
-    for (const diagnostic of decided.verdict.diagnostics)
-      this.#host.diagnose(diagnostic, this.daemon, { service: this.service, id: this.id });
   }
 
   /** To be spread after a first property: V8 takes a slow way, forty times as long, for a literal that begins with a spread. */
@@ -249,8 +280,12 @@ export class Entry {
     return this.#traffic?.() ?? { upBytes: null, downBytes: null };
   }
 
-  #write(level: Level, fields: Fields): void {
-    this.#host.write(level, this.daemon, fields, this.#severity);
+  #write(
+    level: Level,
+    fields: DecisionFields | EndFields,
+    diagnostics: readonly Diagnostic[] = NO_DIAGNOSTICS,
+  ): void {
+    this.#host.write(level, fields, this.#severity, diagnostics);
   }
 
   #leave(): void {

@@ -2,10 +2,12 @@
 import type { Diagnostic, Endpoint, Severity } from "../access/types.ts";
 import type { Counters } from "./counters.ts";
 import { createCounters } from "./counters.ts";
-import type { EntryHost, OpenSession } from "./entry.ts";
+import type { DecisionFields, EntryHost, OpenSession } from "./entry.ts";
 import { Entry } from "./entry.ts";
 import { idSource } from "./ids.ts";
-import type { DiagnosticFields, Fields, Level, LogRecord } from "./records.ts";
+import type { FloodSettings } from "./flood.ts";
+import { Flood } from "./flood.ts";
+import type { DiagnosticFields, EndFields, Fields, Level, LogRecord } from "./records.ts";
 import type { Sink, SinkState } from "./sink.ts";
 
 /** More of them than this are cut from one `tables` record; they are counted all the same. */
@@ -25,6 +27,8 @@ export interface JournalOptions {
   readonly now?: () => number;
   /** Milliseconds that never jump, for durations; absent = the system's. */
   readonly monotonic?: () => number;
+  /** Absent = every refusal is written in full, whatever comes. */
+  readonly flood?: FloodSettings;
   /** Tells the processes of one machine apart in ids, 0 to 2^20 - 1; absent = random. */
   readonly instance?: number;
 }
@@ -53,6 +57,7 @@ export class Journal {
   readonly #counters = new Map<string, Counters>();
   readonly #open = new Set<Entry>();
   readonly #host: EntryHost;
+  readonly #flood: Flood | undefined;
 
   constructor(options: JournalOptions) {
     this.#sinks = options.sinks;
@@ -62,10 +67,12 @@ export class Journal {
     this.#host = {
       monotonic: options.monotonic ?? (() => performance.now()),
       countersOf: (service) => this.#countersOf(service),
-      write: (level, tag, fields, severity) => this.#write(level, tag, fields, severity),
-      diagnose: (found, tag, about) => this.#write(levelOf(found), tag, diagnosticFields(found, about)),
+      write: (level, fields, severity, diagnostics) =>
+        this.#writeConnection(level, fields, severity, diagnostics),
       forget: (entry) => this.#open.delete(entry),
     };
+    this.#flood =
+      options.flood && new Flood(options.flood, (fields) => this.#write("warn", fields.daemon, fields));
     for (const sink of this.#sinks) this.#hear(sink);
   }
 
@@ -109,6 +116,7 @@ export class Journal {
 
   /** The last record of a run; close the journal after it. */
   stopped(detail?: string): void {
+    this.#flood?.flush();
     this.#life("stopped", detail);
   }
 
@@ -144,6 +152,7 @@ export class Journal {
 
   /** Delivers what is queued, as far as that goes within the limit. Never rejects. */
   async close(withinMs: number): Promise<void> {
+    this.#flood?.flush();
     await Promise.allSettled(this.#sinks.map((sink) => sink.close(withinMs)));
   }
 
@@ -170,6 +179,20 @@ export class Journal {
 
   #life(event: "ready" | "draining" | "stopped", detail: string | undefined): void {
     this.#write("info", OWN_TAG, { event, ...(detail === undefined ? undefined : { detail }) });
+  }
+
+  /** A decision or an end, after what was wrong on the way to it. */
+  #writeConnection(
+    level: Level,
+    fields: DecisionFields | EndFields,
+    severity: Severity | undefined,
+    diagnostics: readonly Diagnostic[],
+  ): void {
+    if (fields.event === "refuse" && this.#flood?.admits(fields) === false) return;
+    for (const found of diagnostics) {
+      this.#write(levelOf(found), fields.daemon, diagnosticFields(found, fields));
+    }
+    this.#write(level, fields.daemon, fields, severity);
   }
 
   #write(level: Level, tag: string, fields: Fields, severity?: Severity): void {
@@ -204,7 +227,7 @@ function diagnosticFields(found: Diagnostic, about?: { service: string; id: stri
   const { file, line, column, code, message, hint } = found;
   return {
     event: "diagnostic",
-    ...about,
+    ...(about === undefined ? undefined : { service: about.service, id: about.id }),
     code,
     message,
     file,
