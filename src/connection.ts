@@ -7,13 +7,23 @@ import type { Aclexecs } from "./act/aclexec.ts";
 import { act, type Acted, type ActPorts } from "./act/act.ts";
 import { reset, type RefusalKind } from "./act/refuse.ts";
 import type { LiveTables } from "./config/live.ts";
+import { handOver } from "./act/hand-over.ts";
+import type { Lingers } from "./act/linger.ts";
 import type { Lookups } from "./identify/lookups.ts";
+import type { Networks } from "./identify/networks.ts";
+import {
+  announcedRequest,
+  proxyDefaults,
+  readProxyHeader,
+  sendsProxyHeader,
+} from "./identify/proxy-protocol.ts";
 import { requestOf } from "./identify/request.ts";
 import type { BackendEndpoint } from "./listen/endpoint.ts";
 import type { Limits } from "./listen/limits.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import { dial, DialError } from "./relay/dial.ts";
+import { buildProxyHeader } from "./relay/proxy-header.ts";
 import type { Relay } from "./relay/relay.ts";
 
 /** One configured listener with its daemon name and backend. */
@@ -21,10 +31,12 @@ export interface Service {
   readonly name: string;
   /** What the tables match on. */
   readonly daemon: string;
-  readonly backend: BackendEndpoint;
-  /** The backend as records name it. */
-  readonly backendText: string;
+  readonly target: Target;
+  /** The target as records name it. */
+  readonly targetText: string;
   readonly refusal: RefusalKind;
+  /** Peers that announce their clients by a PROXY header; absent = a header is payload like any other. */
+  readonly proxies?: { readonly networks: Networks; readonly timeoutMs: number };
   readonly connectTimeoutMs: number;
   /** 0 = no limit. */
   readonly idleMs: number;
@@ -32,6 +44,11 @@ export interface Service {
   readonly decisionMs: number;
   readonly maxConnections: number;
 }
+
+/** Where allowed clients go: to a backend by a relay, or to a program that gets their socket. */
+export type Target =
+  | { readonly kind: "backend"; readonly endpoint: BackendEndpoint; readonly sendProxy?: "v1" | "v2" }
+  | { readonly kind: "exec"; readonly argv: readonly [string, ...string[]] };
 
 /** What all connections share. */
 export interface Ports {
@@ -41,6 +58,7 @@ export interface Ports {
   readonly lookups: Lookups;
   readonly aclexecs: Aclexecs;
   readonly act: Omit<ActPorts, "refusal" | "findFact" | "warn" | "signal">;
+  readonly lingers: Lingers;
   readonly relay: Relay;
   readonly processId: number;
   /** Aborted, with the cause to record, when every connection has to end at once. */
@@ -54,23 +72,24 @@ export interface Ports {
  */
 export async function serve(client: Socket, service: Service, ports: Ports): Promise<void> {
   client.on("error", heard); // before the first await: an "error" that nobody hears ends the process
-  const asked = requestOf(client, service.daemon);
-  const entry = ports.journal.open({ service: service.name, ...(asked ?? nobody(service.daemon)) });
-  const hasPlace = ports.limits.enter(service.name, service.maxConnections);
+  const peer = requestOf(client, service.daemon);
+  const entry = ports.journal.open({ service: service.name, ...(peer ?? nobody(service.daemon)) });
+  const place = ports.limits.enter(service.name, service.maxConnections);
   try {
-    if (asked === undefined) return entry.refused({ reason: "aborted" });
-    if (!hasPlace) return entry.refused({ reason: "limit" });
-    const decision = await judge({ ...asked, processId: ports.processId }, service, ports, entry);
+    if (peer === undefined) return entry.refused({ reason: "aborted" });
+    if (place === undefined) return entry.refused({ reason: "limit" });
+    const decision = await judge(client, { ...peer, processId: ports.processId }, service, ports, entry);
     record(decision, service, entry);
+    nameLater(decision, ports, entry);
     const acted = await act(decision.verdict, client, decision.request, portsOfAct(service, ports, entry));
+    if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
     if (acted.kind !== "relay") return await finish(acted, entry);
-    const { connectTimeoutMs, idleMs } = service;
-    const backend = await dial(service.backend, { connectTimeoutMs, signal: ports.stop });
-    entry.ended(await ports.relay(client, backend, { idleMs, signal: ports.stop }));
+    if (acted.lingerSeconds !== undefined) ports.lingers.watch(client, acted.lingerSeconds);
+    await join(client, decision.request, service, ports, entry);
   } catch (cause) {
     recordFailure(cause, entry);
   } finally {
-    if (hasPlace) ports.limits.leave(service.name);
+    place?.leave();
     reset(client);
     entry.close();
   }
@@ -89,14 +108,27 @@ class DecisionTimeout extends Error {
   override readonly name = "DecisionTimeout";
 }
 
-/** Asks the tables, finds what they need, and asks again; every round adds a fact, so it ends. */
-async function judge(asked: Request, service: Service, ports: Ports, entry: Entry): Promise<Decision> {
+/** Thrown when a PROXY header is missing, wrong, or sent by somebody who may not; the message says which. */
+class ProxyRefused extends Error {
+  override readonly name = "ProxyRefused";
+}
+
+/** Asks the tables about the client, finds what they need, and asks again; every round adds a fact, so it ends. */
+async function judge(
+  client: Socket,
+  peer: Request,
+  service: Service,
+  ports: Ports,
+  entry: Entry,
+): Promise<Decision> {
   let deadline: AbortSignal | undefined; // most decisions need none: a timer for each would cost more than they do
   const limit = (): AbortSignal =>
     (deadline ??= AbortSignal.any([ports.stop, AbortSignal.timeout(service.decisionMs)]));
   try {
+    let request =
+      service.proxies === undefined ? peer : await announced(client, peer, service.proxies, limit());
     const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(limit()));
-    for (let request = asked; ;) {
+    for (;;) {
       const step = decide(tables, request);
       if (step.kind !== "need") return { verdict: step, request, generation: number };
       request = await find(step.fact, request, ports, limit(), entry);
@@ -107,6 +139,26 @@ async function judge(asked: Request, service: Service, ports: Ports, entry: Entr
     throw new DecisionTimeout(`no verdict within ${service.decisionMs} ms`, { cause });
   }
 }
+
+/** Who the client is behind a peer that may send a PROXY header; from everybody else such a header is refused. */
+async function announced(
+  client: Socket,
+  peer: Request,
+  { networks, timeoutMs }: NonNullable<Service["proxies"]>,
+  signal: AbortSignal,
+): Promise<Request> {
+  if (!networks.has(peer.client.address)) {
+    if (!(await sendsProxyHeader(client, { waitMs: strangerMs, signal }))) return peer;
+    throw new ProxyRefused("a PROXY header from a peer that may not send one");
+  }
+  const arrival = await readProxyHeader(client, { ...proxyDefaults, timeoutMs, signal });
+  signal.throwIfAborted();
+  if (arrival.kind === "refused") throw new ProxyRefused(arrival.message);
+  return { ...announcedRequest(peer, arrival.header), proxy: peer.client };
+}
+
+/** How long a client that may not send a PROXY header is watched for one; its first bytes come with the handshake. */
+const strangerMs = 100;
 
 async function find(
   fact: Fact,
@@ -125,12 +177,18 @@ function record(decision: Decision, service: Service, entry: Entry): void {
   const { verdict } = decision;
   switch (verdict.kind) {
     case "allow":
-      return entry.accepted({ ...decision, backend: service.backendText });
+      return entry.accepted({ ...decision, backend: service.targetText });
     case "refuse":
       return entry.refused(decision);
     case "twist":
       return entry.twisted({ ...decision, command: verdict.command.line });
   }
+}
+
+/** With `names.reverse: always` the record of the end has the name, though no rule has waited for it. */
+function nameLater({ verdict, request }: Decision, { lookups }: Ports, entry: Entry): void {
+  if (verdict.kind === "refuse") return; // its only record is written
+  void lookups.ahead(request)?.then((named) => entry.learn(named));
 }
 
 function portsOfAct(service: Service, ports: Ports, entry: Entry): ActPorts {
@@ -141,6 +199,37 @@ function portsOfAct(service: Service, ports: Ports, entry: Entry): ActPorts {
     warn: warner(entry, ports),
     signal: ports.stop,
   };
+}
+
+/** Joins an allowed client to its service, to the end of the session. */
+async function join(
+  client: Socket,
+  request: Request,
+  service: Service,
+  ports: Ports,
+  entry: Entry,
+): Promise<void> {
+  const { target, connectTimeoutMs, idleMs } = service;
+  if (target.kind === "exec") {
+    const handed = await handOver(target.argv, client, request, portsOfAct(service, ports, entry));
+    if (handed.kind !== "refused")
+      return await finish(handed.kind === "failed" ? handed : { ...handed, kind: "twisted" }, entry);
+    entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: handed.detail });
+    return await handed.gone;
+  }
+  const backend = await dial(target.endpoint, { connectTimeoutMs, signal: ports.stop });
+  if (target.sendProxy !== undefined) backend.write(proxyHeader(target.sendProxy, request, entry.id));
+  entry.ended(await ports.relay(client, backend, { idleMs, signal: ports.stop }));
+}
+
+/** Tells the backend who its client is: always the first thing that it hears, in one write. */
+function proxyHeader(version: "v1" | "v2", { client, server }: Request, uniqueId: string): Buffer {
+  if (client.port === undefined || server.port === undefined) return buildProxyHeader({ version, uniqueId }); // a unix socket
+  const connection = {
+    client: { address: client.address, port: client.port },
+    server: { address: server.address, port: server.port },
+  };
+  return buildProxyHeader({ version, connection, uniqueId });
 }
 
 /** Ends the entry of a connection that goes to no backend. */
@@ -161,6 +250,8 @@ async function finish(acted: Exclude<Acted, { kind: "relay" }>, entry: Entry): P
 function recordFailure(cause: unknown, entry: Entry): void {
   if (cause instanceof DialError) {
     entry.ended({ upBytes: 0, downBytes: 0, cause: cause.endCause, detail: cause.message });
+  } else if (cause instanceof ProxyRefused) {
+    entry.refused({ reason: "error", detail: cause.message });
   } else if (cause instanceof DecisionTimeout) {
     entry.refused({ reason: "timeout", detail: cause.message });
   } else {

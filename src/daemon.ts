@@ -7,7 +7,10 @@ import { Spawns } from "./act/spawn.ts";
 import { LiveTables, type TablesChange } from "./config/live.ts";
 import type { ServiceSettings, Settings } from "./config/schema.ts";
 import { type Ports, serve, type Service } from "./connection.ts";
+import { Lingers } from "./act/linger.ts";
+import { limitStarts } from "./act/start-rate.ts";
 import { Lookups } from "./identify/lookups.ts";
+import { parseNetworks } from "./identify/networks.ts";
 import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
 import { clientsFor, Limits } from "./listen/limits.ts";
 import { Listener } from "./listen/listener.ts";
@@ -32,10 +35,12 @@ export interface DaemonOptions {
 
 /** Bounds of what rules can make us do; each is for the whole daemon. */
 const bounds = {
-  aclexec: { timeoutMs: 5000, maxRunning: 64 },
+  aclexec: { maxRunning: 64 },
   spawn: { maxRunning: 256 },
   banner: { maxBytes: 64 * 1024, timeoutMs: 5000 },
   refusal: { maxHeld: 1000, holdMs: 30_000, maxClosing: 1000, closeMs: 5000 },
+  linger: { maxLingering: 1000 },
+  startBurst: 100,
   keepAliveMs: 60_000,
 } as const;
 
@@ -49,7 +54,6 @@ export class Daemon {
   readonly #ports: Ports;
   readonly #tables: LiveTables;
   readonly #lookups: Lookups;
-  readonly #refusals: Refusals;
   readonly #listeners: readonly Listener[];
   readonly #stop: AbortController;
   readonly #serving: Serving;
@@ -58,7 +62,7 @@ export class Daemon {
     this.#listeners = listeners;
     this.addresses = addresses;
     ({ ports: this.#ports, tables: this.#tables, lookups: this.#lookups } = parts);
-    ({ refusals: this.#refusals, stop: this.#stop, serving: this.#serving } = parts);
+    ({ stop: this.#stop, serving: this.#serving } = parts);
   }
 
   /**
@@ -67,7 +71,7 @@ export class Daemon {
    * @throws ListenError when one of the listeners cannot be had; the others are closed again
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
-    const parts = build(options);
+    const parts = await build(options);
     const listeners: Listener[] = [];
     const addresses: string[] = [];
     try {
@@ -108,7 +112,8 @@ export class Daemon {
   /** Ends every session at once; `drain` resolves soon after. */
   stop(): void {
     this.#stop.abort("drain");
-    this.#refusals.close();
+    this.#ports.act.refusals.close();
+    this.#ports.lingers.close();
   }
 }
 
@@ -141,23 +146,15 @@ interface Parts {
   readonly ports: Ports;
   readonly tables: LiveTables;
   readonly lookups: Lookups;
-  readonly refusals: Refusals;
   readonly stop: AbortController;
   readonly serving: Serving;
 }
 
-function build({
-  settings,
-  inlineTables,
-  journal,
-  programs,
-  relay,
-  processId,
-  maxDescriptors,
-}: DaemonOptions): Parts {
-  const { access, names, ident, limits } = settings;
+async function build(options: DaemonOptions): Promise<Parts> {
+  const { settings, inlineTables, journal, relay, processId, maxDescriptors } = options;
+  const { access, aclexec, names, ident, limits } = settings;
   const stop = new AbortController();
-  const tables = new LiveTables({
+  const tables = await LiveTables.open({
     ...access,
     inline: inlineTables,
     onChange: (change) => tellOf(change, journal),
@@ -170,12 +167,17 @@ function build({
     identTimeoutMs: ident.timeout,
   });
   const refusals = new Refusals(bounds.refusal);
+  const lingers = new Lingers(bounds.linger);
+  const programs = limitStarts(options.programs, {
+    perMinute: limits.startsPerMinute,
+    burst: bounds.startBurst,
+  });
   const ports: Ports = {
     journal,
     limits: new Limits(limits.connections === "auto" ? clientsFor(maxDescriptors) : limits.connections),
     tables,
     lookups,
-    aclexecs: new Aclexecs({ programs, ...bounds.aclexec }),
+    aclexecs: new Aclexecs({ programs, timeoutMs: aclexec.timeout, ...bounds.aclexec }),
     act: {
       programs,
       spawns: new Spawns({ programs, ...bounds.spawn }),
@@ -183,11 +185,12 @@ function build({
       bannerLimits: bounds.banner,
       keepAliveMs: bounds.keepAliveMs,
     },
+    lingers,
     relay,
     processId,
     stop: stop.signal,
   };
-  return { ports, tables, lookups, refusals, stop, serving: new Serving() };
+  return { ports, tables, lookups, stop, serving: new Serving() };
 }
 
 interface ListenPlan {
@@ -216,17 +219,32 @@ function listenPlans({ settings, inherited }: DaemonOptions): ListenPlan[] {
 }
 
 function serviceOf(name: string, settings: ServiceSettings): Service {
+  const { acceptFrom } = settings.proxyProtocol;
   return {
     name,
     daemon: settings.daemon ?? name,
-    backend: settings.backend,
-    backendText: printEndpoint(settings.backend),
-    refusal: "reset",
+    ...targetOf(settings),
+    refusal: settings.refuse,
+    ...(acceptFrom.length > 0 && {
+      proxies: { networks: parseNetworks(acceptFrom).networks, timeoutMs: settings.proxyProtocol.timeout },
+    }),
     connectTimeoutMs: settings.connectTimeout,
     idleMs: settings.idleTimeout,
     decisionMs: settings.decisionTimeout,
     maxConnections: settings.maxConnections,
   };
+}
+
+function targetOf({ backend, exec, proxyProtocol }: ServiceSettings): Pick<Service, "target" | "targetText"> {
+  if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
+  if (backend === undefined) throw new Error("a service without a target: the schema lets none through");
+  const { send } = proxyProtocol;
+  const target = {
+    kind: "backend",
+    endpoint: backend,
+    ...(send !== undefined && { sendProxy: send }),
+  } as const;
+  return { target, targetText: printEndpoint(backend) };
 }
 
 function tellOf({ generation, kept }: TablesChange, journal: Journal): void {

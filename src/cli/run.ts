@@ -5,10 +5,10 @@ import type { Argv } from "yargs";
 import { Daemon } from "../daemon.ts";
 import { ListenError } from "../listen/listener.ts";
 import { localPrograms } from "../platform/commands.ts";
-import { descriptorLimit, processId, watchStopSignals } from "../platform/process.ts";
+import { descriptorLimit, processId, setUmask, watchStopSignals } from "../platform/process.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
-import { referenceRelay } from "../relay/reference.ts";
+import { chooseRelay } from "../relay/choose.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { AddCommand, Io } from "./io.ts";
 import {
@@ -66,6 +66,7 @@ export async function runDaemon(
     environment: io.environment,
   });
   const journal = new Journal({ sinks, level });
+  setUmask(0o022); // as tcpd: the commands of rules inherit it
   // From here on a signal is a stop, also while we start.
   let daemon: Daemon | undefined;
   let unwatch = (): void => undefined;
@@ -76,12 +77,15 @@ export async function runDaemon(
     });
   });
   try {
+    const { relay, name, why } = await chooseRelay(settings.relay);
+    const isSecondBest = name === "reference" && settings.relay !== "reference";
+    journal.diagnose(isSecondBest ? "warn" : "info", { code: "relay", message: `${name}: ${why}` });
     daemon = await Daemon.start({
       settings,
       inlineTables,
       journal,
       programs: localPrograms,
-      relay: referenceRelay,
+      relay,
       processId: processId(),
       maxDescriptors: descriptorLimit(),
     });

@@ -36,3 +36,8 @@ export function descriptorLimit(): number {
 export function processId(): number {
   return process.pid;
 }
+
+/** Sets what others may not do with files made by us and by programs that we start; tcpd's is 022. */
+export function setUmask(mask: number): void {
+  process.umask(mask);
+}
