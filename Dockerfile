@@ -42,7 +42,7 @@ RUN set -eu; \
 
 FROM scratch
 COPY --from=image /image /
-ENV NODE_ENV=production
+ENV NODE_ENV=production TCPWRAPD_TABLES=required
 USER 65532:65532
 WORKDIR /
 STOPSIGNAL SIGTERM

@@ -1,6 +1,16 @@
 /** Container images built and run without an engine and without pulling any: buildah and podman with a store of their own. */
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -12,11 +22,9 @@ export interface Said {
 }
 
 /** The packages of this machine whose files make the stand-in for Debian's image. */
-const basePackages = [
-  ...["base-files", "bash", "dash", "coreutils", "sed", "grep", "findutils", "libc-bin", "libc6", "ca-certificates"],
-  ...["libgcc-s1", "libstdc++6", "libatomic1", "libselinux1", "libpcre2-8-0", "libacl1", "libattr1", "libgmp10"],
-  ...["libtinfo6", "libssl3", "openssl"],
-];
+const basePackages =
+  "base-files bash dash coreutils sed grep findutils libc-bin libc6 ca-certificates libgcc-s1 libstdc++6 libatomic1 " +
+  "libselinux1 libpcre2-8-0 libacl1 libattr1 libgmp10 libtinfo6 libssl3 openssl";
 
 /** A store of images and what runs from them; `clean` removes both. */
 export class Images {
@@ -28,7 +36,10 @@ export class Images {
     this.#folder = mkdtempSync(join(tmpdir(), "tcpwrapd-images-"));
     const [containers, storage] = [join(this.#folder, "containers.conf"), join(this.#folder, "storage.conf")];
     writeFileSync(containers, containersConf);
-    writeFileSync(storage, `[storage]\ndriver = "overlay"\ngraphroot = "${this.#folder}/store"\nrunroot = "${this.#folder}/run"\n`);
+    writeFileSync(
+      storage,
+      `[storage]\ndriver = "overlay"\ngraphroot = "${this.#folder}/store"\nrunroot = "${this.#folder}/run"\n`,
+    );
     this.#environment = {
       ...process.env,
       CONTAINERS_CONF: containers,
@@ -44,24 +55,62 @@ export class Images {
   makeNodeImage(major: number): void {
     const root = join(this.#folder, "base");
     const local = join(root, "usr/local");
-    for (const each of ["usr/bin", "usr/sbin", "usr/lib", "usr/lib64", "tmp", "root", "usr/local/bin", "usr/local/etc"]) {
+    for (const each of [
+      "usr/bin",
+      "usr/sbin",
+      "usr/lib",
+      "usr/lib64",
+      "tmp",
+      "root",
+      "usr/local/bin",
+      "usr/local/etc",
+    ]) {
       mkdirSync(join(root, each), { recursive: true });
     }
     for (const each of ["bin", "sbin", "lib", "lib64"]) symlinkSync(`usr/${each}`, join(root, each));
-    must("sh", ["-c", `dpkg -L ${basePackages.join(" ")} | grep -vE '/(man|doc|locale|info|lintian)(/|$)' | sort -u |
-      tar -C / --no-recursion -cf - -T - 2>/dev/null | tar -C '${root}' -xf - --keep-directory-symlink`]);
+    must("sh", [
+      "-c",
+      `dpkg -L ${basePackages} | grep -vE '/(man|doc|locale|info|lintian)(/|$)' | sort -u |
+      tar -C / --no-recursion -cf - -T - 2>/dev/null | tar -C '${root}' -xf - --keep-directory-symlink`,
+    ]);
     cpSync("/etc/ssl/certs", join(root, "etc/ssl/certs"), { recursive: true, dereference: true });
     if (!existsSync(join(root, "usr/bin/sh"))) symlinkSync("dash", join(root, "usr/bin/sh"));
-    const archive = must("npm", ["pack", "--silent", "--pack-destination", this.#folder, `node-linux-${process.arch}@${major}`]);
-    must("tar", ["-xzf", join(this.#folder, archive.trim()), "-C", local, "--strip-components=1", "package/bin/node"]);
+    const archive = must("npm", [
+      "pack",
+      "--silent",
+      "--pack-destination",
+      this.#folder,
+      `node-linux-${process.arch}@${major}`,
+    ]);
+    must("tar", [
+      "-xzf",
+      join(this.#folder, archive.trim()),
+      "-C",
+      local,
+      "--strip-components=1",
+      "package/bin/node",
+    ]);
     const npm = join(must("npm", ["root", "--global"]).trim(), "npm");
     cpSync(npm, join(local, "lib/node_modules/npm"), { recursive: true });
     symlinkSync("../lib/node_modules/npm/bin/npm-cli.js", join(local, "bin/npm"));
     writeFileSync(join(local, "etc/npmrc"), npmConfiguration(join(local, "etc")));
     const container = this.#must("buildah", ["from", "scratch"]).trim();
     this.#must("buildah", ["add", "--quiet", container, root, "/"]);
-    this.#must("buildah", ["config", "--env", "PATH=/usr/local/bin:/usr/bin:/bin", "--cmd", "node", container]);
-    this.#must("buildah", ["commit", "--quiet", "--rm", container, `docker.io/library/node:${major}-bookworm-slim`]);
+    this.#must("buildah", [
+      "config",
+      "--env",
+      "PATH=/usr/local/bin:/usr/bin:/bin",
+      "--cmd",
+      "node",
+      container,
+    ]);
+    this.#must("buildah", [
+      "commit",
+      "--quiet",
+      "--rm",
+      container,
+      `docker.io/library/node:${major}-bookworm-slim`,
+    ]);
     rmSync(root, { recursive: true });
   }
 
@@ -85,8 +134,10 @@ export class Images {
   clean(): void {
     this.#run("podman", ["rm", "--all", "--force", "--time", "1"]);
     this.#run("buildah", ["rm", "--all"]);
-    for (const each of ["store/overlay", "store/overlay-containers"]) spawnSync("umount", ["-l", join(this.#folder, each)]);
-    for (const group of emptyGroups()) spawnSync("find", [group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
+    for (const each of ["store/overlay", "store/overlay-containers"])
+      spawnSync("umount", ["-l", join(this.#folder, each)]);
+    for (const group of emptyGroups())
+      spawnSync("find", [group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
