@@ -14,7 +14,8 @@ import type { Limits } from "./listen/limits.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import { dial, DialError } from "./relay/dial.ts";
-import type { Relay } from "./relay/relay.ts";
+import { abortCause, type Relay } from "./relay/relay.ts";
+import type { Session, Sessions } from "./sessions.ts";
 
 /** One configured listener with its daemon name and backend. */
 export interface Service {
@@ -43,8 +44,7 @@ export interface Ports {
   readonly act: Omit<ActPorts, "refusal" | "findFact" | "warn" | "signal">;
   readonly relay: Relay;
   readonly processId: number;
-  /** Aborted, with the cause to record, when every connection has to end at once. */
-  readonly stop: AbortSignal;
+  readonly sessions: Sessions;
 }
 
 /**
@@ -56,23 +56,35 @@ export async function serve(client: Socket, service: Service, ports: Ports): Pro
   client.on("error", heard); // before the first await: an "error" that nobody hears ends the process
   const asked = requestOf(client, service.daemon);
   const entry = ports.journal.open({ service: service.name, ...(asked ?? nobody(service.daemon)) });
+  const session = ports.sessions.enter(entry.id);
   const hasPlace = ports.limits.enter(service.name, service.maxConnections);
   try {
     if (asked === undefined) return entry.refused({ reason: "aborted" });
     if (!hasPlace) return entry.refused({ reason: "limit" });
-    const decision = await judge({ ...asked, processId: ports.processId }, service, ports, entry);
-    record(decision, service, entry);
-    const acted = await act(decision.verdict, client, decision.request, portsOfAct(service, ports, entry));
-    if (acted.kind !== "relay") return await finish(acted, entry);
+    const decision = await judge({ ...asked, processId: ports.processId }, service, ports, entry, session);
+    const traffic = new Traffic(client);
+    record(decision, service, entry, traffic);
+    const acted = await act(
+      decision.verdict,
+      client,
+      decision.request,
+      portsOfAct(service, ports, entry, session),
+    );
+    if (acted.kind !== "relay") return await finish(acted, entry, session);
     const { connectTimeoutMs, idleMs } = service;
-    const backend = await dial(service.backend, { connectTimeoutMs, signal: ports.stop });
-    entry.ended(await ports.relay(client, backend, { idleMs, signal: ports.stop }));
+    const backend = await dial(service.backend, { connectTimeoutMs, signal: session.signal });
+    traffic.backend = backend;
+    entry.ended({
+      ...(await ports.relay(client, backend, { idleMs, signal: session.signal })),
+      ...detailOf(session),
+    });
   } catch (cause) {
     recordFailure(cause, entry);
   } finally {
     if (hasPlace) ports.limits.leave(service.name);
     reset(client);
     entry.close();
+    ports.sessions.leave(session);
   }
 }
 
@@ -90,15 +102,24 @@ class DecisionTimeout extends Error {
 }
 
 /** Asks the tables, finds what they need, and asks again; every round adds a fact, so it ends. */
-async function judge(asked: Request, service: Service, ports: Ports, entry: Entry): Promise<Decision> {
+async function judge(
+  asked: Request,
+  service: Service,
+  ports: Ports,
+  entry: Entry,
+  session: Session,
+): Promise<Decision> {
   let deadline: AbortSignal | undefined; // most decisions need none: a timer for each would cost more than they do
   const limit = (): AbortSignal =>
-    (deadline ??= AbortSignal.any([ports.stop, AbortSignal.timeout(service.decisionMs)]));
+    (deadline ??= AbortSignal.any([session.signal, AbortSignal.timeout(service.decisionMs)]));
   try {
     const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(limit()));
     for (let request = asked; ;) {
       const step = decide(tables, request);
-      if (step.kind !== "need") return { verdict: step, request, generation: number };
+      if (step.kind !== "need") {
+        if (step.kind !== "refuse") session.judged = request;
+        return { verdict: step, request, generation: number };
+      }
       request = await find(step.fact, request, ports, limit(), entry);
       limit().throwIfAborted();
     }
@@ -121,11 +142,11 @@ async function find(
 }
 
 /** Writes the decision down before anything is done about it. */
-function record(decision: Decision, service: Service, entry: Entry): void {
+function record(decision: Decision, service: Service, entry: Entry, traffic: Traffic): void {
   const { verdict } = decision;
   switch (verdict.kind) {
     case "allow":
-      return entry.accepted({ ...decision, backend: service.backendText });
+      return entry.accepted({ ...decision, backend: service.backendText, traffic: () => traffic.soFar() });
     case "refuse":
       return entry.refused(decision);
     case "twist":
@@ -133,29 +154,52 @@ function record(decision: Decision, service: Service, entry: Entry): void {
   }
 }
 
-function portsOfAct(service: Service, ports: Ports, entry: Entry): ActPorts {
+function portsOfAct(service: Service, ports: Ports, entry: Entry, { signal }: Session): ActPorts {
   return {
     ...ports.act,
     refusal: service.refusal,
-    findFact: (fact, request) => find(fact, request, ports, ports.stop, entry),
+    findFact: (fact, request) => find(fact, request, ports, signal, entry),
     warn: warner(entry, ports),
-    signal: ports.stop,
+    signal,
   };
 }
 
 /** Ends the entry of a connection that goes to no backend. */
-async function finish(acted: Exclude<Acted, { kind: "relay" }>, entry: Entry): Promise<void> {
+async function finish(
+  acted: Exclude<Acted, { kind: "relay" }>,
+  entry: Entry,
+  session: Session,
+): Promise<void> {
   switch (acted.kind) {
     case "refused":
       return await acted.gone;
     case "twisted": {
       const { status, signal } = acted.end;
-      const detail = signal === null ? `exit status ${status}` : `ended by ${signal}`;
-      return entry.ended({ upBytes: null, downBytes: null, cause: "handed_over", detail });
+      const detail = session.detail ?? (signal === null ? `exit status ${status}` : `ended by ${signal}`);
+      const cause = session.signal.aborted ? abortCause(session.signal) : "handed_over";
+      return entry.ended({ upBytes: null, downBytes: null, cause, detail });
     }
     case "failed":
       return entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: acted.detail });
   }
+}
+
+/** Bytes moved so far, as both sockets have read them; a backend that is not there yet has sent none. */
+class Traffic {
+  readonly #client: Socket;
+  backend: Socket | undefined;
+
+  constructor(client: Socket) {
+    this.#client = client;
+  }
+
+  soFar(): { upBytes: number; downBytes: number } {
+    return { upBytes: this.#client.bytesRead, downBytes: this.backend?.bytesRead ?? 0 };
+  }
+}
+
+function detailOf({ detail }: Session): { detail: string } | undefined {
+  return detail === undefined ? undefined : { detail };
 }
 
 function recordFailure(cause: unknown, entry: Entry): void {

@@ -1,235 +1,129 @@
-/** Builds the daemon from its settings, once, and leads it from start to stop: starting, ready, draining, stopped. */
+/** Leads the daemon from start to stop: it owns the listening sockets, the workers serve what comes in by them. */
 
-import { isIPv4, type Socket } from "node:net";
-import { Aclexecs } from "./act/aclexec.ts";
-import { Refusals } from "./act/refuse.ts";
-import { Spawns } from "./act/spawn.ts";
-import { LiveTables, type TablesChange } from "./config/live.ts";
-import type { ServiceSettings, Settings } from "./config/schema.ts";
-import { type Ports, serve, type Service } from "./connection.ts";
-import { Lookups } from "./identify/lookups.ts";
-import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
-import { clientsFor, Limits } from "./listen/limits.ts";
-import { Listener } from "./listen/listener.ts";
-import type { Programs } from "./platform/commands.ts";
+import type { Settings } from "./config/schema.ts";
+import { printEndpoint } from "./listen/endpoint.ts";
+import { bind, type Bound } from "./listen/listener.ts";
+import { type Inherited, type ListenPlan, listenPlans, type Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
-import type { Relay } from "./relay/relay.ts";
+import type { WorkerPort } from "./worker-port.ts";
+import type { Answers } from "./platform/channel.ts";
+import type { SupervisorCalls } from "./worker-port.ts";
+import { type Front, Workforce } from "./workforce.ts";
 
 /** What the daemon is made of; everything that touches the machine is handed in. */
 export interface DaemonOptions {
-  readonly settings: Settings;
-  /** Tables whose text was given to us, by the name that stands in place of a path. */
-  readonly inlineTables: ReadonlyMap<string, string>;
+  readonly policy: Policy;
   readonly journal: Journal;
-  readonly programs: Programs;
-  readonly relay: Relay;
-  readonly processId: number;
-  /** How many files this process may have open. */
-  readonly maxDescriptors: number;
+  /** Starts one worker. */
+  readonly startWorker: (answers: Answers<SupervisorCalls>) => Promise<WorkerPort>;
+  /** Whether workers have processes of their own; without, their listeners close our sockets. */
+  readonly hasProcesses: boolean;
   /** Sockets that the service manager holds for us, by name. */
-  readonly inherited?: ReadonlyMap<string, readonly number[]>;
+  readonly inherited?: Inherited;
 }
-
-/** Bounds of what rules can make us do; each is for the whole daemon. */
-const bounds = {
-  aclexec: { timeoutMs: 5000, maxRunning: 64 },
-  spawn: { maxRunning: 256 },
-  banner: { maxBytes: 64 * 1024, timeoutMs: 5000 },
-  refusal: { maxHeld: 1000, holdMs: 30_000, maxClosing: 1000, closeMs: 5000 },
-  keepAliveMs: 60_000,
-} as const;
 
 /** Bounds how long records may keep us from ending. */
 const flushMs = 2000;
 
 /** A running daemon: it is ready when `start` has resolved. */
 export class Daemon {
-  /** Where each service listens, as the kernel says: "sshd on 127.0.0.1:2222". */
-  readonly addresses: readonly string[];
-  readonly #ports: Ports;
-  readonly #tables: LiveTables;
-  readonly #lookups: Lookups;
-  readonly #refusals: Refusals;
-  readonly #listeners: readonly Listener[];
-  readonly #stop: AbortController;
-  readonly #serving: Serving;
+  readonly #options: DaemonOptions;
+  readonly #workforce: Workforce;
+  readonly #fronts: Map<string, Front>;
+  #policy: Policy;
 
-  private constructor(parts: Parts, listeners: readonly Listener[], addresses: readonly string[]) {
-    this.#listeners = listeners;
-    this.addresses = addresses;
-    ({ ports: this.#ports, tables: this.#tables, lookups: this.#lookups } = parts);
-    ({ refusals: this.#refusals, stop: this.#stop, serving: this.#serving } = parts);
+  private constructor(options: DaemonOptions, workforce: Workforce, fronts: Map<string, Front>) {
+    this.#options = options;
+    this.#workforce = workforce;
+    this.#fronts = fronts;
+    this.#policy = options.policy;
   }
 
   /**
-   * Loads the tables, binds every listener, and says that it is ready.
+   * Binds every listening socket, starts the workers with the first tables, and says that it is ready.
    *
-   * @throws ListenError when one of the listeners cannot be had; the others are closed again
+   * @throws an error named "ListenError" when one of the sockets cannot be had; the others are closed again
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
-    const parts = build(options);
-    const listeners: Listener[] = [];
-    const addresses: string[] = [];
+    const { policy, journal, inherited = new Map() } = options;
+    const workforce = new Workforce({
+      size: Math.max(1, policy.settings.process.workers),
+      start: options.startWorker,
+      journal,
+      onNews: () => undefined,
+    });
+    const plans = listenPlans(policy.settings, inherited);
+    const fronts = new Map<string, Front>();
+    const daemon = new Daemon(options, workforce, fronts);
     try {
-      for (const plan of listenPlans(options)) {
-        const onConnection = (client: Socket): void =>
-          parts.serving.add(serve(client, plan.service, parts.ports));
-        const listener = await Listener.open({ ...plan, onConnection });
-        listeners.push(listener);
-        addresses.push(`${plan.service.name} on ${printEndpoint(listener.address)}`);
-      }
+      for (const plan of plans) fronts.set(plan.key, { endpoint: plan.endpoint, bound: await bind(plan) });
+      await workforce.start({ policy, routes: routesOf(plans) }, fronts);
     } catch (cause) {
-      for (const listener of listeners) listener.close();
-      parts.tables.close();
-      parts.lookups.close();
+      daemon.#closeFronts();
       throw cause;
     }
-    const daemon = new Daemon(parts, listeners, addresses);
-    options.journal.ready(daemon.addresses.join(", "));
+    journal.ready(daemon.addresses.join(", "));
     return daemon;
   }
 
-  /** Sessions that are open, decided or not. */
-  get sessions(): number {
-    return this.#serving.size;
+  /** Where each service listens, as the kernel says: "sshd on 127.0.0.1:2222". */
+  get addresses(): readonly string[] {
+    const routes = routesOf(listenPlans(this.#policy.settings, this.#options.inherited ?? new Map()));
+    return [...this.#fronts].map(
+      ([key, { bound }]) => `${routes.get(key) ?? "?"} on ${printEndpoint(bound.address)}`,
+    );
   }
 
   /** Stops to accept, and resolves when the last session has ended by itself, or by `stop`. */
   async drain(): Promise<void> {
-    if (this.#serving.size > 0) this.#ports.journal.draining(`${this.#serving.size} sessions are left`);
-    for (const listener of this.#listeners) listener.close();
-    await this.#serving.ended();
-    this.#tables.close();
-    this.#lookups.close();
-    this.#ports.journal.stopped();
-    await this.#ports.journal.close(flushMs);
+    const { journal } = this.#options;
+    const left = await this.#leave();
+    const limitMs = this.#policy.settings.process.drainTimeout;
+    const limit = limitMs > 0 && left > 0 ? setTimeout(() => void this.stop(), limitMs) : undefined;
+    await this.#workforce.ended();
+    clearTimeout(limit);
+    journal.stopped();
+    await journal.close(flushMs);
+  }
+
+  /** Stops to accept, and leaves the sessions to the workers, which end after the last one. */
+  async handOver(): Promise<void> {
+    const { journal } = this.#options;
+    const left = await this.#leave();
+    this.#workforce.letGo();
+    journal.stopped(`${left} sessions go on in their workers`);
+    await journal.close(flushMs);
   }
 
   /** Ends every session at once; `drain` resolves soon after. */
-  stop(): void {
-    this.#stop.abort("drain");
-    this.#refusals.close();
+  async stop(): Promise<void> {
+    await this.#workforce.stop();
+  }
+
+  async #leave(): Promise<number> {
+    const left = await this.#workforce.leave();
+    this.#closeFronts();
+    this.#options.journal.draining(`${left} sessions are left`);
+    return left;
+  }
+
+  #closeFronts(): void {
+    for (const { bound } of this.#fronts.values()) this.#close(bound);
+    this.#fronts.clear();
+  }
+
+  #close({ socket }: Bound): void {
+    if (this.#options.hasProcesses) socket.close();
+    else socket.forget();
   }
 }
 
-/** The connections that are being served. */
-class Serving {
-  readonly #open = new Set<Promise<void>>();
-  #onEmpty: (() => void) | undefined;
-
-  get size(): number {
-    return this.#open.size;
-  }
-
-  add(connection: Promise<void>): void {
-    this.#open.add(connection);
-    void connection.finally(() => {
-      this.#open.delete(connection);
-      if (this.#open.size === 0) this.#onEmpty?.();
-    });
-  }
-
-  async ended(): Promise<void> {
-    if (this.#open.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#onEmpty = resolve;
-    });
-  }
+/** Whether SIGTERM leaves the sessions to the workers; they need a process of their own for that. */
+export function keepsSessions(settings: Settings, hasServiceManager: boolean): boolean {
+  const { onRestart, workers } = settings.process;
+  return workers > 0 && (onRestart ?? (hasServiceManager ? "keep" : "drain")) === "keep";
 }
 
-interface Parts {
-  readonly ports: Ports;
-  readonly tables: LiveTables;
-  readonly lookups: Lookups;
-  readonly refusals: Refusals;
-  readonly stop: AbortController;
-  readonly serving: Serving;
-}
-
-function build({
-  settings,
-  inlineTables,
-  journal,
-  programs,
-  relay,
-  processId,
-  maxDescriptors,
-}: DaemonOptions): Parts {
-  const { access, names, ident, limits } = settings;
-  const stop = new AbortController();
-  const tables = new LiveTables({
-    ...access,
-    inline: inlineTables,
-    onChange: (change) => tellOf(change, journal),
-  });
-  const lookups = new Lookups({
-    reverse: names.reverse,
-    timeoutMs: names.timeout,
-    servers: names.servers,
-    hostsFile: names.hostsFile,
-    identTimeoutMs: ident.timeout,
-  });
-  const refusals = new Refusals(bounds.refusal);
-  const ports: Ports = {
-    journal,
-    limits: new Limits(limits.connections === "auto" ? clientsFor(maxDescriptors) : limits.connections),
-    tables,
-    lookups,
-    aclexecs: new Aclexecs({ programs, ...bounds.aclexec }),
-    act: {
-      programs,
-      spawns: new Spawns({ programs, ...bounds.spawn }),
-      refusals,
-      bannerLimits: bounds.banner,
-      keepAliveMs: bounds.keepAliveMs,
-    },
-    relay,
-    processId,
-    stop: stop.signal,
-  };
-  return { ports, tables, lookups, refusals, stop, serving: new Serving() };
-}
-
-interface ListenPlan {
-  readonly service: Service;
-  readonly endpoint: ListenEndpoint;
-  readonly isIpv6Only: boolean;
-  readonly descriptor?: number;
-}
-
-/** Every socket to listen on. "[::]:22" takes IPv4 clients too, unless somebody listens on 0.0.0.0:22 or the like. */
-function listenPlans({ settings, inherited }: DaemonOptions): ListenPlan[] {
-  const endpoints = Object.values(settings.services).flatMap(({ listen }) => listen);
-  const ipv4Ports = new Set(
-    endpoints.flatMap((each) => (each.kind === "tcp" && isIPv4(each.host) ? [each.port] : [])),
-  );
-  return Object.entries(settings.services).flatMap(([name, service]) =>
-    service.listen.flatMap((endpoint): ListenPlan[] => {
-      const plan = { service: serviceOf(name, service), endpoint };
-      const isIpv6Only = endpoint.kind === "tcp" && endpoint.port !== 0 && ipv4Ports.has(endpoint.port);
-      if (endpoint.kind !== "systemd") return [{ ...plan, isIpv6Only }];
-      const descriptors = inherited?.get(endpoint.name) ?? [];
-      if (descriptors.length === 0) return [{ ...plan, isIpv6Only: false }];
-      return descriptors.map((descriptor) => ({ ...plan, isIpv6Only: false, descriptor }));
-    }),
-  );
-}
-
-function serviceOf(name: string, settings: ServiceSettings): Service {
-  return {
-    name,
-    daemon: settings.daemon ?? name,
-    backend: settings.backend,
-    backendText: printEndpoint(settings.backend),
-    refusal: "reset",
-    connectTimeoutMs: settings.connectTimeout,
-    idleMs: settings.idleTimeout,
-    decisionMs: settings.decisionTimeout,
-    maxConnections: settings.maxConnections,
-  };
-}
-
-function tellOf({ generation, kept }: TablesChange, journal: Journal): void {
-  if (kept !== undefined) journal.warn(kept);
-  else journal.tables({ ...generation, generation: generation.number });
+function routesOf(plans: readonly ListenPlan[]): Map<string, string> {
+  return new Map(plans.map(({ key, service }) => [key, service]));
 }

@@ -2,13 +2,14 @@
 
 import { hostname } from "node:os";
 import type { Argv } from "yargs";
-import { Daemon } from "../daemon.ts";
-import { ListenError } from "../listen/listener.ts";
+import { Daemon, keepsSessions } from "../daemon.ts";
 import { localPrograms } from "../platform/commands.ts";
 import { descriptorLimit, processId, watchStopSignals } from "../platform/process.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
-import { referenceRelay } from "../relay/reference.ts";
+import { chooseRelay } from "../relay/choose.ts";
+import { Worker } from "../worker.ts";
+import { ownWorker, startWorker } from "../worker-port.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { AddCommand, Io } from "./io.ts";
 import {
@@ -72,27 +73,41 @@ export async function runDaemon(
   const stopped = new Promise<void>((resolve) => {
     unwatch = watchStopSignals((count) => {
       resolve();
-      if (count > 1) daemon?.stop();
+      if (count > 1) void daemon?.stop();
     });
   });
   try {
+    const { log, process } = settings;
+    const hasProcesses = process.workers > 0;
+    const relay = (await chooseRelay("auto")).relay;
     daemon = await Daemon.start({
-      settings,
-      inlineTables,
+      policy: { settings, inlineTables },
       journal,
-      programs: localPrograms,
-      relay: referenceRelay,
-      processId: processId(),
-      maxDescriptors: descriptorLimit(),
+      hasProcesses,
+      startWorker: async (answers) =>
+        hasProcesses
+          ? await startWorker({ log, level }, answers)
+          : ownWorker(
+              new Worker({
+                journal,
+                programs: localPrograms,
+                relay,
+                processId: processId(),
+                maxDescriptors: descriptorLimit(),
+                onTables: (news) => void answers.tables(news, undefined),
+              }),
+              processId(),
+            ),
     });
     onReady?.(daemon.addresses);
     await stopped;
-    await daemon.drain();
+    if (keepsSessions(settings, (io.environment["NOTIFY_SOCKET"] ?? "") !== "")) await daemon.handOver();
+    else await daemon.drain();
     return exitStatus.ok;
   } catch (cause) {
     await journal.close(1000);
-    if (!(cause instanceof ListenError)) throw cause;
-    io.errors.write(`tcpwrapd: ${cause.message}; ${cause.hint}\n`);
+    if (!(cause instanceof Error && cause.name === "ListenError" && "hint" in cause)) throw cause;
+    io.errors.write(`tcpwrapd: ${cause.message}; ${String(cause.hint)}\n`);
     return exitStatus.cannotStart;
   } finally {
     unwatch();

@@ -33,6 +33,8 @@ export interface LiveTablesOptions {
   /** Tables whose text was given to us, by the name that stands in place of a path. */
   readonly inline?: ReadonlyMap<string, string>;
   readonly onChange: (change: TablesChange) => void;
+  /** The number of the first generation; absent = 1. */
+  readonly firstNumber?: number;
   /** How often the files are looked at when no connection comes; milliseconds. */
   readonly pollMs?: number;
 }
@@ -68,7 +70,7 @@ export class LiveTables {
   /** Loads both tables; the first generation is there when the constructor returns. */
   constructor(options: LiveTablesOptions) {
     this.#options = options;
-    this.#current = this.#load(new Map(), 1);
+    this.#current = this.#load(new Map(), options.firstNumber ?? 1);
     options.onChange({ generation: this.#current });
     this.#poll = setInterval(() => this.fresh(), options.pollMs ?? 500).unref();
   }

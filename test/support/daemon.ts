@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -37,9 +37,10 @@ export interface StartOptions {
   readonly listen?: Readonly<Record<string, string>>;
   readonly allow?: string;
   readonly deny?: string;
-  /** More of the configuration file, as YAML. */
+  /** The configuration file, as YAML. */
   readonly yaml?: string;
   readonly args?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const program = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
@@ -84,6 +85,7 @@ export class RunningDaemon {
     const args = ["run", "-c", join(folder, "tcpwrapd.yaml"), ...files, "--log-format", "json", ...services];
     const child = spawn(process.execPath, [program, ...args, ...(options.args ?? [])], {
       stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...options.environment },
     });
     const daemon = new RunningDaemon(folder, child);
     t.after(async () => {
@@ -127,9 +129,17 @@ export class RunningDaemon {
     });
   }
 
-  /** Descriptors that the daemon has open. */
+  /** The processes that serve: the workers, or the daemon itself where it has none. */
+  workers(): number[] {
+    const pid = this.process.pid ?? 0;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+    return children === "" ? [pid] : children.split(" ").map(Number);
+  }
+
+  /** Descriptors that the daemon and its workers have open. */
   descriptors(): number {
-    return readdirSync(`/proc/${this.process.pid ?? 0}/fd`).length;
+    const pids = new Set([this.process.pid ?? 0, ...this.workers()]);
+    return [...pids].reduce((sum, pid) => sum + readdirSync(`/proc/${pid}/fd`).length, 0);
   }
 
   /** Sends a signal and waits for the end; the exit status, null when it was killed. */
