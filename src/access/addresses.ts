@@ -8,24 +8,33 @@ export type Words = readonly [number, number, number, number];
 const INADDR_NONE = 0xffffffff;
 
 /**
- * Reads a four-part dotted quad by the rules of inet_addr(3): each part decimal, octal with a leading 0, or 0x hex.
+ * Reads a dotted quad as tcpd does: it counts four runs of text between dots, and leaves the rest to inet_addr(3), for
+ * which each part is decimal, octal with a leading 0, or 0x hex, and white space ends the address.
  *
  * @returns 0 to 2^32-2; undefined for anything else, 255.255.255.255 among it, as inet_addr(3) has it.
  */
 export function parseQuad(text: string): number | undefined {
-  let value = 0;
+  if (runsBetweenDots(text) !== 4) return undefined;
+  let upper = 0;
   let at = 0;
   for (let part = 0; part < 4; part++) {
-    const end = endOfPart(text, at);
-    const number = parsePart(text.slice(at, end));
-    if (number === undefined || number > 255) return undefined;
-    value = value * 256 + number;
-    if (part < 3 && text[end] !== ".") return undefined;
-    at = end + (part < 3 ? 1 : 0);
+    let end = at;
+    while (end < text.length && isAlphanumeric(text.charCodeAt(end))) end++;
+    const value = parsePart(text.slice(at, end));
+    if (value === undefined) return undefined;
+    if (text[end] === ".") {
+      if (part === 3 || value > 255) return undefined;
+      upper = upper * 256 + value;
+      at = end + 1;
+      continue;
+    }
+    if (end < text.length && !isSpace(text.charCodeAt(end))) return undefined;
+    // Fewer than four parts: the last one fills all the bytes that are left.
+    const room = 2 ** (32 - part * 8);
+    const whole = upper * room + value;
+    return value >= room || whole === INADDR_NONE ? undefined : whole;
   }
-  // After a blank, inet_addr(3) does not look; but a dot there would make a fifth run for tcpd's own count.
-  if (at < text.length && !(isSpace(text.charCodeAt(at)) && onlyOneRun(text, at))) return undefined;
-  return value === INADDR_NONE ? undefined : value;
+  return undefined;
 }
 
 /** Takes the `::ffff:` off a dotted IPv4-mapped address; any other text comes back as it is. */
@@ -58,20 +67,25 @@ export function maskWord(bits: number, index: number): number {
   return left >= 32 ? 0xffffffff : left <= 0 ? 0 : (0xffffffff << (32 - left)) >>> 0;
 }
 
-function endOfPart(text: string, start: number): number {
-  let end = start;
-  while (end < text.length && /[0-9a-zA-Z]/.test(text.charAt(end))) end++;
-  return end;
+function runsBetweenDots(text: string): number {
+  let runs = 0;
+  let isInRun = false;
+  for (let at = 0; at < text.length; at++) {
+    const isDot = text.charCodeAt(at) === 46;
+    if (!isDot && !isInRun) runs++;
+    isInRun = !isDot;
+  }
+  return runs;
+}
+
+function isAlphanumeric(code: number): boolean {
+  return (code >= 48 && code <= 57) || ((code | 32) >= 97 && (code | 32) <= 122);
 }
 
 function parsePart(part: string): number | undefined {
   if (/^0[xX][0-9a-fA-F]+$/.test(part)) return Number.parseInt(part.slice(2), 16);
   if (/^0[0-7]*$/.test(part)) return Number.parseInt(part, 8);
   return /^[1-9][0-9]*$/.test(part) ? Number(part) : undefined;
-}
-
-function onlyOneRun(text: string, at: number): boolean {
-  return !/\.[^.]/.test(text.slice(at));
 }
 
 function isLinkLocal(words: Words): boolean {

@@ -114,7 +114,7 @@ export function compileList(
       if (code === NEWLINE) line++;
       continue;
     }
-    const end = endOfWord(bytes, at);
+    const end = endOfText(bytes, at);
     const rank = starts.length;
     starts.push(at);
     if (!hosts.add(bytes, at, end, rank, 0)) {
@@ -123,7 +123,9 @@ export function compileList(
       if (pattern.kind === "file") visitor.file(pattern.path, line);
       if (pattern.kind === "netgroup") visitor.netgroup();
     }
-    at = end - 1;
+    // The word goes on behind a NUL byte, unread.
+    for (at = end; at < bytes.length && !isSpace(bytes[at] ?? 0); at++);
+    at--;
   }
   return {
     bytes,
@@ -134,10 +136,10 @@ export function compileList(
   };
 }
 
-/** Where the word of a `/file` that begins at `at` ends. */
-export function endOfWord(bytes: Uint8Array, at: number): number {
+/** Where the text of the word that begins at `at` in a `/file` ends: at white space, or at a NUL byte as any text does for C. */
+export function endOfText(bytes: Uint8Array, at: number): number {
   let end = at;
-  while (end < bytes.length && !isSpace(bytes[end] ?? 0)) end++;
+  while (end < bytes.length && bytes[end] !== 0 && !isSpace(bytes[end] ?? 0)) end++;
   return end;
 }
 

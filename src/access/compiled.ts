@@ -1,6 +1,6 @@
 /** Compiled tables and lists, ready to be asked. */
 import type { HostList, MatchedRule, Rule, Rules, Table } from "./tables.ts";
-import { hasInterfaceOf, endOfWord, matchedAt, NO_GROUP, parseDaemons, ruleAt } from "./compile.ts";
+import { hasInterfaceOf, endOfText, matchedAt, NO_GROUP, parseDaemons, ruleAt } from "./compile.ts";
 import type { ListData, TableData } from "./compile.ts";
 import type { HostIndex } from "./host-index.ts";
 import { parseHost, type DaemonPattern, type HostPattern } from "./pattern.ts";
@@ -117,7 +117,7 @@ export function listOf(data: ListData, leftOut: ReadonlySet<string>): HostList {
     at(index: number): HostPattern | undefined {
       const start = starts[index];
       if (start === undefined) return undefined;
-      return parseHost(byteString(bytes, start, endOfWord(bytes, start)), hasInterface);
+      return parseHost(byteString(bytes, start, endOfText(bytes, start)), hasInterface);
     },
   };
   return { patterns, index: new ListIndex(data, patterns), leftOut };

@@ -10,6 +10,11 @@ export interface Endpoint {
   readonly name?: string;
   /** How the search for the name ended: for the record only, no rule sees it. Absent where nobody has searched. */
   readonly nameStatus?: NameStatus;
+  /**
+   * Names in the tables whose own addresses hold this one, in lower case (`names.forward`): a host name pattern that is one of
+   * them matches without a look-up. Absent = the setting is off, or there are none.
+   */
+  readonly forwardNames?: readonly string[];
   /** Absent where the socket could not tell. */
   readonly port?: number;
 }

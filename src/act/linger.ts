@@ -4,8 +4,9 @@ import { performance } from "node:perf_hooks";
 import { findUnsent } from "../platform/unsent.ts";
 import type { Ends } from "../platform/unsent.ts";
 
-/** How often the kernel is asked; a table that takes long to read is read less often. */
+/** How often the kernel is asked; a table that takes long to read is read less often, but a rule counts in seconds. */
 const SWEEP_MS = 100;
+const MAX_SWEEP_MS = 1000;
 const SWEEP_COST_FACTOR = 10;
 
 /** One ended connection whose unsent bytes still have time. */
@@ -81,6 +82,7 @@ export class Lingers {
   async #sweep(): Promise<void> {
     const startedAt = performance.now();
     const asked = [...this.#lingering];
+    // Where there is no such table, all are let go: the kernel then ends them in its own way.
     const unsent = await findUnsent(asked.map(({ ends }) => ends)).catch(() => []);
     const now = performance.now();
     for (const [index, ended] of asked.entries()) {
@@ -91,11 +93,8 @@ export class Lingers {
       if (!isDelivered) ended.client.resetAndDestroy();
       ended.finish();
     }
-    if (this.#lingering.size > 0)
-      this.#timer = setTimeout(
-        () => void this.#sweep(),
-        Math.max(SWEEP_MS, (now - startedAt) * SWEEP_COST_FACTOR),
-      );
+    const pauseMs = Math.min(Math.max(SWEEP_MS, (now - startedAt) * SWEEP_COST_FACTOR), MAX_SWEEP_MS);
+    if (this.#lingering.size > 0) this.#timer = setTimeout(() => void this.#sweep(), pauseMs);
   }
 }
 

@@ -84,9 +84,18 @@ export class Refusals {
   }
 }
 
-/** Ends a connection by RST, whatever was sent or is unread. A unix socket knows no reset and is closed. */
+/**
+ * Ends a connection by RST, whatever was sent or is unread. A unix socket knows no reset and is closed.
+ *
+ * While a shutdown is under way, which takes a turn of the loop, libuv refuses the reset (EINVAL), and Node would forget the
+ * descriptor without closing it; so the reset waits for that turn.
+ */
 export function reset(client: Socket): void {
   if (client.destroyed) return;
+  if (client.writableEnded && !client.writableFinished && client.writableLength === 0) {
+    client.once("finish", () => reset(client));
+    return;
+  }
   try {
     client.resetAndDestroy();
   } catch {

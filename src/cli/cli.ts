@@ -21,7 +21,8 @@ export async function runCli(io: Io): Promise<number> {
     .strict()
     .demandCommand(1, "which command?")
     .recommendCommands()
-    .wrap(Math.min(100, yargs().terminalWidth()))
+    // A pipe has no width: manuals are made from this help, and must not depend on who runs it.
+    .wrap(io.output.isTTY === true ? Math.min(100, yargs().terminalWidth()) : null)
     .parserConfiguration({ "parse-positional-numbers": false })
     .exitProcess(false)
     .fail((message: string | null, error: Error | undefined) => {
@@ -33,6 +34,7 @@ export async function runCli(io: Io): Promise<number> {
       status = code;
     });
   }
+  parser.completion("completion", "print what lets bash or zsh complete commands and flags");
   try {
     await parser.parseAsync(io.arguments, {}, (_error, _parsed, text) => {
       if (text !== "") io.output.write(`${text}\n`);

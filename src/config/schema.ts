@@ -2,10 +2,11 @@
 
 import { z } from "zod";
 import { type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
-import { parseDuration } from "./units.ts";
+import { durationPattern, parseDuration } from "./units.ts";
 
 const duration = z
-  .union([z.literal(0), z.string()])
+  .union([z.literal(0), z.string().meta({ pattern: durationPattern })])
+  .meta({ title: "duration" })
   .transform(
     checked((text) => parseDuration(String(text)), "is no duration", 'write "500ms", "5s", "2m", "1h" or 0'),
   )
@@ -48,7 +49,10 @@ const service = z.strictObject({
 const log = z.discriminatedUnion("to", [
   z.strictObject({
     to: z.literal("stdout"),
-    format: z.enum(["json", "text", "pretty"]).default("text"),
+    format: z
+      .enum(["json", "text", "pretty"])
+      .default("text")
+      .describe("one JSON object a line, the words of tcpd, or those in colour"),
   }),
   z.strictObject({
     to: z.literal("syslog"),
@@ -75,8 +79,12 @@ const log = z.discriminatedUnion("to", [
         ] as const),
         ...(["local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"] as const),
       ])
-      .default("daemon"),
-    format: z.enum(["rfc3164", "rfc5424"]).default("rfc3164"),
+      .default("daemon")
+      .describe("facility of records whose rule names none by severity"),
+    format: z
+      .enum(["rfc3164", "rfc5424"])
+      .default("rfc3164")
+      .describe("the form of a message; local sockets want rfc3164"),
   }),
 ]);
 
@@ -111,7 +119,7 @@ export const schema = z.strictObject({
         .array(z.string())
         .default([])
         .describe('DNS servers, "127.0.0.1:5353"; default: those of the system'),
-      hostsFile: path.default("/etc/hosts"),
+      hostsFile: path.default("/etc/hosts").describe("asked before DNS"),
     })
     .prefault({}),
   ident: z

@@ -7,6 +7,9 @@ const millisecondsPer = new Map([
   ["h", 3_600_000],
 ]);
 
+/** What a duration looks like, for the JSON Schema; `parseDuration` judges. */
+export const durationPattern = "^(0|[0-9]{1,12}([.][0-9]{1,6})?(ms|s|m|h))$";
+
 /** The longest time that a Node timer can wait; a longer one would fire at once. */
 const maxTimerMs = 2 ** 31 - 1;
 

@@ -35,7 +35,7 @@ export class HostsFile {
     return this.#stamp;
   }
 
-  /** The first name on the first line for this address, as spelled there; the zone does not count. */
+  /** The first name on the first line for this address, without final dot; the zone does not count. */
   nameOf(address: Address): string | undefined {
     this.#refresh();
     return this.#names.get(address.text);
@@ -57,7 +57,8 @@ export class HostsFile {
   }
 
   #add(line: string): void {
-    const [address = "", ...names] = line.replace(/#.*/, "").trim().split(/\s+/);
+    const [address = "", ...texts] = line.replace(/#.*/, "").trim().split(/\s+/);
+    const names = texts.map((text) => text.replace(/\.$/, ""));
     const canonical = names[0];
     if (canonical === undefined) return;
     for (const { family, text } of readings(address)) {

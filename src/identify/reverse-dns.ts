@@ -7,6 +7,7 @@ import type { Address, Family } from "./addresses.ts";
 import { looksNumeric, parseAddress, reverseQuestion } from "./addresses.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 import { HostsFile } from "./hosts-file.ts";
+import { statusOf } from "./resolver-status.ts";
 import { Slots } from "./slots.ts";
 import { SystemResolver } from "./system-resolver.ts";
 
@@ -195,7 +196,9 @@ async function askBackwards(resolver: dns.Resolver, address: Address): Promise<B
   try {
     // Many names: the first one is asked about, as libwrap does; a client cannot pick the one that suits it.
     const [name] = await resolver.resolvePtr(reverseQuestion(address));
-    return name === undefined ? { kind: "done", answer: denied } : checked(name, address);
+    if (name === undefined) return { kind: "done", answer: denied };
+    // DNS gives bytes; the C library takes no host name with a leading hyphen from it (res_hnok), but does from the hosts file.
+    return name.startsWith("-") ? nameless : checked(name, address);
   } catch (error) {
     const status = statusOf(error);
     if (status === "nxdomain") return { kind: "done", answer: denied };
@@ -203,14 +206,13 @@ async function askBackwards(resolver: dns.Resolver, address: Address): Promise<B
   }
 }
 
+const nameless: Backward = { kind: "done", answer: { found: failed("error"), lifetimeMs: deniedMs } };
 const denied: Answer = { found: failed("nxdomain"), lifetimeMs: deniedMs };
 
-/** A name as the record gave it: is it one at all? DNS gives bytes; what is no host name is no name (res_hnok(3)). */
+/** A name as it was found: is it one at all? */
 function checked(text: string, address: Address): Backward {
   const whole = text.toLowerCase().replace(/\.$/, "");
-  if (!/^[a-z0-9_][a-z0-9_-]*(\.[a-z0-9_-]+)*$/.test(whole)) {
-    return { kind: "done", answer: { found: failed("error"), lifetimeMs: deniedMs } };
-  }
+  if (!/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(whole)) return nameless;
   const name = whole.slice(0, maxNameBytes);
   if (!looksNumeric(name)) return { kind: "named", name };
   const warning = `host name/name mismatch: reverse lookup of ${address.text} results in non-FQDN ${name}`;
@@ -268,21 +270,4 @@ function mismatch(status: NameStatus, text: string, lifetimeMs: number): Answer 
 function tooLate(progress: Progress, address: Address): Answer {
   if (progress.kind === "named") return unverified(progress.name, address.family, "timeout");
   return { found: failed("timeout"), lifetimeMs: failedMs };
-}
-
-function statusOf(error: unknown): NameStatus {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  switch (code) {
-    case "ENOTFOUND": // NXDOMAIN
-    case "ENODATA": // the name is there, but no record of this kind
-      return "nxdomain";
-    case "ETIMEOUT":
-      return "timeout";
-    case "ESERVFAIL":
-      return "servfail";
-    case "EREFUSED":
-      return "refused";
-    default: // EBADRESP, EFORMERR, ECONNREFUSED, ECANCELLED: no answer that tells anything
-      return "error";
-  }
 }

@@ -74,7 +74,7 @@ export function jsonForm(): Form {
         ...fields,
         severity: severityText(severity),
       });
-    return RAW_IN_JSON.test(line) ? line.replace(RAW_IN_JSON, asEscape) : line;
+    return line.replace(RAW_IN_JSON, asEscape);
   };
 }
 
@@ -90,9 +90,12 @@ export function prettyForm(options: { readonly isColoured: boolean }): Form {
   });
   return (record) => {
     const line = json(record);
-    return line === undefined
-      ? undefined
-      : pretty({ ...(JSON.parse(line) as object), sentence: sentence(record.fields) });
+    if (line === undefined) return undefined;
+    // pino-pretty writes the fields down again, and the raw characters with them.
+    return pretty({ ...(JSON.parse(line) as object), sentence: sentence(record.fields) }).replace(
+      RAW_IN_JSON,
+      asEscape,
+    );
   };
 }
 

@@ -10,7 +10,7 @@ const BATCH_LINES = 256;
 const BATCH_CHARACTERS = 64 * 1024;
 
 /** Waits before the next try, doubled each time: for a receiver that is full, and for one that is away. */
-const FULL_WAIT_MS = { first: 5, last: 250 } as const;
+const FULL_WAIT_MS = { first: 1, last: 250 } as const;
 const AWAY_WAIT_MS = { first: 100, last: 5000 } as const;
 
 /** Turns a record into what its outlet takes; undefined = not one for this form. */
@@ -37,9 +37,9 @@ export class QueuedSink implements Sink {
   readonly #now: () => number;
   #lines: string[] = [];
   #characters = 0;
-  /** Lost and not yet told of; lost since the trouble began; lost in all. */
+  /** Lost and not yet told of; lost since the outlet last took a line; lost in all. */
   #untold = 0;
-  #lostInTrouble = 0;
+  #lostSince = 0;
   #lostLines = 0;
   #trouble: string | undefined;
   #sending: Promise<void> | undefined;
@@ -55,7 +55,7 @@ export class QueuedSink implements Sink {
   }
 
   write(record: LogRecord): void {
-    const line = this.#form(record);
+    const line = this.#formed(record);
     if (line === undefined) return;
     const isDispensable = record.level === "info" || record.level === "debug";
     const room = (isDispensable ? this.#maxQueued * 0.75 : this.#maxQueued) - this.#characters;
@@ -98,9 +98,13 @@ export class QueuedSink implements Sink {
       try {
         const taken = await this.#outlet.send(batch);
         this.#drop(taken);
-        if (taken > 0) this.#returned();
-        if (taken === batch.length) waitMs = 0;
-        else waitMs = await this.#wait(waitMs, FULL_WAIT_MS);
+        if (taken > 0) {
+          // A full receiver that has taken some is reading: the next turn finds it with room again.
+          this.#returned();
+          waitMs = 0;
+        } else {
+          waitMs = await this.#wait(waitMs, FULL_WAIT_MS);
+        }
       } catch (error) {
         this.#troubled(error instanceof Error ? error.message : String(error));
         if (this.#isClosing) break;
@@ -109,6 +113,17 @@ export class QueuedSink implements Sink {
       if (this.#lines.length === 0 && this.#untold > 0) this.#tellLost();
     }
     this.#sending = undefined;
+  }
+
+  /** A record that cannot be written down counts as lost: trouble with logs must not become trouble of a connection. */
+  #formed(record: LogRecord): string | undefined {
+    try {
+      return this.#form(record);
+    } catch (error) {
+      this.#lose(1);
+      this.#troubled(error instanceof Error ? error.message : String(error));
+      return undefined;
+    }
   }
 
   #batch(): string[] {
@@ -132,7 +147,7 @@ export class QueuedSink implements Sink {
 
   #lose(count: number): void {
     this.#untold += count;
-    this.#lostInTrouble += count;
+    this.#lostSince += count;
     this.#lostLines += count;
   }
 
@@ -149,7 +164,6 @@ export class QueuedSink implements Sink {
 
   #troubled(reason: string): void {
     if (this.#trouble === undefined && !this.#isClosing) {
-      this.#lostInTrouble = 0;
       this.#trouble = reason;
       this.onTrouble(reason);
     }
@@ -157,9 +171,11 @@ export class QueuedSink implements Sink {
   }
 
   #returned(): void {
+    const lost = this.#lostSince;
+    this.#lostSince = 0;
     if (this.#trouble === undefined) return;
     this.#trouble = undefined;
-    this.onReturn(this.#lostInTrouble);
+    this.onReturn(lost);
   }
 
   /** @returns the wait after this one, should it not help; a closing sink gives its last tries a short one */

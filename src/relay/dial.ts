@@ -1,8 +1,9 @@
 /** Opens the connection to a backend. */
 
 import { lookup } from "node:dns/promises";
-import { connect, isIP, type NetConnectOpts, type Socket } from "node:net";
+import { isIP, Socket, type SocketConstructorOpts } from "node:net";
 
+import { onAbort } from "./abort.ts";
 import type { EndCause } from "./relay.ts";
 
 /** Where a backend listens. `host` is an address or a name; a path beginning with NUL is an abstract socket. */
@@ -27,6 +28,8 @@ export interface DialOptions {
   readonly connectTimeoutMs: number;
   /** Aborting cancels the dial; the reason is the cause to report: `abort("client_gone")`. */
   readonly signal?: AbortSignal;
+  /** Written first, in one write, as soon as the backend is connected: a PROXY header. */
+  readonly header?: Uint8Array;
   /** Finds the addresses of a name in the order in which they are tried; default: the system's resolver. */
   readonly resolve?: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
 }
@@ -54,106 +57,107 @@ export class DialError extends Error {
  * @throws DialError
  */
 export async function dial(backend: BackendAddress, options: DialOptions): Promise<Socket> {
-  const tried: string[] = [];
-  const limit = new AbortController();
-  const onAbort = (): void => limit.abort("cancelled");
-  options.signal?.addEventListener("abort", onAbort);
-  if (options.signal?.aborted) onAbort();
+  const { signal } = options;
   const deadlineMs = performance.now() + options.connectTimeoutMs;
-  const timer = setTimeout(() => limit.abort("timeout"), options.connectTimeoutMs);
-  try {
-    const targets = await findTargets(backend, options, limit.signal);
-    let failed: Failed = { code: "ENOTFOUND", error: undefined };
-    for (const [index, target] of targets.entries()) {
-      if (limit.signal.aborted) break;
-      const shareMs = (deadlineMs - performance.now()) / (targets.length - index);
-      const outcome = await tryConnect(target, shareMs, limit.signal);
-      if ("socket" in outcome) return outcome.socket;
-      failed = outcome;
-      tried.push(`${describe(target)} ${outcome.code}`);
+  const found = await findTargets(backend, options);
+  const tried = [...found.tried];
+  let failed = found.failed;
+  for (const [index, target] of found.targets.entries()) {
+    if (signal?.aborted) break;
+    const outcome = await attempt(
+      target,
+      (deadlineMs - performance.now()) / (found.targets.length - index),
+      signal,
+    );
+    if (outcome instanceof Socket) {
+      if (options.header) outcome.write(options.header);
+      return outcome;
     }
-    throw new DialError(failure(failed.code, limit.signal, options.signal), tried, failed.error);
-  } catch (cause) {
-    if (cause instanceof DialError) throw cause;
-    const { code = "EAI_FAIL" } = cause as NodeJS.ErrnoException;
-    tried.push(`${backend.kind === "tcp" ? backend.host : backend.path} ${code}`);
-    throw new DialError(failure(code, limit.signal, options.signal), tried, cause);
-  } finally {
-    clearTimeout(timer);
-    options.signal?.removeEventListener("abort", onAbort);
+    failed = outcome;
+    tried.push(`${describe(target)} ${outcome.code}`);
   }
+  throw new DialError(failure(failed.code, signal), tried, failed.error);
 }
 
 type Target = { readonly host: string; readonly port: number } | { readonly path: string };
 
 interface Failed {
   readonly code: string;
-  readonly error: unknown;
+  readonly error?: unknown;
 }
 
-async function findTargets(
-  backend: BackendAddress,
-  options: DialOptions,
-  signal: AbortSignal,
-): Promise<readonly Target[]> {
-  if (backend.kind === "unix") return [{ path: backend.path }];
+interface Targets {
+  readonly targets: readonly Target[];
+  readonly tried: readonly string[];
+  readonly failed: Failed;
+}
+
+async function findTargets(backend: BackendAddress, options: DialOptions): Promise<Targets> {
+  const none = { tried: [], failed: { code: "ENOTFOUND" } };
+  if (backend.kind === "unix") return { ...none, targets: [{ path: backend.path }] };
   const { host, port } = backend;
-  if (isIP(host) !== 0) return [{ host, port }];
-  const addresses = await orAborted((options.resolve ?? resolveBySystem)(host, signal), signal);
-  return addresses.map((address) => ({ host: address, port }));
+  if (isIP(host) !== 0) return { ...none, targets: [{ host, port }] };
+  const found = await resolveInTime(host, options);
+  if ("code" in found) return { targets: [], tried: [`${host} ${found.code}`], failed: found };
+  return { ...none, targets: found.map((address) => ({ host: address, port })) };
+}
+
+/** Stops waiting at the limit or when the signal aborts, whatever the resolver goes on to do. */
+async function resolveInTime(host: string, options: DialOptions): Promise<readonly string[] | Failed> {
+  if (options.signal?.aborted) return { code: "ECANCELED" };
+  const stop = new AbortController();
+  const resolve = options.resolve ?? resolveBySystem;
+  return await new Promise((settle) => {
+    const giveUp = (code: string): void => {
+      stop.abort();
+      finish({ code });
+    };
+    const timer = setTimeout(() => giveUp("ETIMEOUT"), options.connectTimeoutMs);
+    const stopHearing = onAbort(options.signal, () => giveUp("ECANCELED"));
+    const finish = (found: readonly string[] | Failed): void => {
+      clearTimeout(timer);
+      stopHearing();
+      settle(found);
+    };
+    resolve(host, stop.signal).then(finish, (error: NodeJS.ErrnoException) =>
+      finish({ code: error.code ?? "EAI_FAIL", error }),
+    );
+  });
 }
 
 async function resolveBySystem(host: string): Promise<readonly string[]> {
   return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
-/** getaddrinfo cannot be cancelled; whoever waits for it can stop waiting. */
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void =>
-      reject(Object.assign(new Error("name not resolved in time"), { code: "ETIMEOUT" }));
-    if (signal.aborted) onAbort();
-    signal.addEventListener("abort", onAbort);
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
-}
-
-async function tryConnect(
+async function attempt(
   target: Target,
   limitMs: number,
-  signal: AbortSignal,
-): Promise<{ readonly socket: Socket } | Failed> {
-  return new Promise((settle) => {
-    // Set apart: `noDelay` is an option of TCP sockets only in the types, and harmless on a unix socket.
-    const socketOptions: NetConnectOpts & { noDelay: boolean } = {
-      ...target,
-      allowHalfOpen: true,
-      noDelay: true,
-    };
-    const socket = connect(socketOptions);
-    socket.pause();
-    const finish = (outcome: { readonly socket: Socket } | Failed): void => {
+  signal: AbortSignal | undefined,
+): Promise<Socket | Failed> {
+  return await new Promise((settle) => {
+    // Paused before it is connected: nothing is read from it until a relay does.
+    const socket = new Socket({ allowHalfOpen: true, noDelay: true } as SocketConstructorOpts).pause();
+    const finish = (outcome: Socket | Failed): void => {
       clearTimeout(timer);
-      signal.removeEventListener("abort", onAbort);
+      stopHearing();
       settle(outcome);
     };
     const giveUp = (code: string): void => {
       socket.destroy();
-      finish({ code, error: undefined });
+      finish({ code });
     };
-    const onAbort = (): void => giveUp("ECANCELED");
     const timer = setTimeout(() => giveUp("ETIMEDOUT"), Math.max(1, limitMs));
-    signal.addEventListener("abort", onAbort);
-    socket.once("connect", () => finish({ socket }));
+    const stopHearing = onAbort(signal, () => giveUp("ECANCELED"));
+    socket.once("connect", () => finish(socket));
     socket.on("error", (error: NodeJS.ErrnoException) => finish({ code: error.code ?? "EUNKNOWN", error }));
+    socket.connect(target);
   });
 }
 
-function failure(code: string, limit: AbortSignal, caller: AbortSignal | undefined): DialFailure {
-  if (caller?.aborted) {
-    return caller.reason === "drain" || caller.reason === "kicked" ? caller.reason : "client_gone";
+function failure(code: string, signal: AbortSignal | undefined): DialFailure {
+  if (signal?.aborted) {
+    return signal.reason === "drain" || signal.reason === "kicked" ? signal.reason : "client_gone";
   }
-  if (limit.aborted) return "connect_timeout";
   switch (code) {
     case "ECONNREFUSED":
     case "ECONNRESET":

@@ -138,18 +138,18 @@ export class Flow {
 
   /** @returns false if the write is unfinished or has failed: do not read */
   #write(bytes: Uint8Array): boolean {
-    const left = this.#access.write(this.#toHandle, bytes, this.#written);
-    if (left < 0) {
-      this.#fail(left);
+    const status = this.#access.write(this.#toHandle, bytes, this.#written);
+    if (status < 0) {
+      this.#fail(status);
       return false;
     }
     this.#ends.moved?.();
-    if (left === 0) {
+    if (status === 0) {
       this.bytes += bytes.length;
       return true;
     }
     this.#pendingBytes = bytes.length;
-    this.#leftBefore = left;
+    this.#leftBefore = this.#left();
     return false;
   }
 

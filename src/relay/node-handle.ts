@@ -26,6 +26,8 @@ interface WriteRequest {
   oncomplete: (status: number) => void;
   /** Keeps the bytes from being collected while libuv reads them. */
   buffer: Uint8Array;
+  /** Negative while no write is tied to the request. */
+  getAsyncId(): number;
   /** Where the request is returned: an end that came before anybody could listen. */
   readonly writeStatus?: number | null;
 }
@@ -33,8 +35,8 @@ interface WriteRequest {
 /**
  * Writes what the kernel takes at once; libuv keeps the rest.
  *
- * @param done called once, later, with 0 or an error number, if bytes are left over; until then the bytes are not ours
- * @returns how many bytes are left over; negative: an error number
+ * @param done called once, later, with 0 or an error number, if the write is unfinished; until then the bytes are not ours
+ * @returns 0: finished; 1: unfinished; negative: an error number
  */
 export type Write = (handle: Handle, bytes: Uint8Array, done: (status: number) => void) => number;
 
@@ -131,19 +133,23 @@ function findWrite(socket: Socket, handle: Handle): Write {
   return request === null ? writeWithReturnedRequest : writeWithGivenRequest(request);
 }
 
-/** One request serves all writes that do not have to wait: Node ties it to a write only if that one has to. */
+/**
+ * One request serves all writes that do not have to wait: Node ties it to a write only if that one has to. An empty
+ * queue does not say so: libuv tries again before it waits, and reports even that success later.
+ */
 function writeWithGivenRequest(sample: WriteRequest): Write {
   const Request = sample.constructor as new () => WriteRequest;
   let spare = new Request();
+  if (spare.getAsyncId() >= 0) throw new Error("a new write request does not say that it is unused");
   return (handle, bytes, done) => {
     const request = spare;
     const status = handle.writeBuffer(request, bytes) as number;
-    const left = status === 0 ? handle.writeQueueSize : status;
-    if (left === 0) return 0;
+    if (request.getAsyncId() < 0) return status;
     spare = new Request();
+    if (status !== 0) return status;
     request.oncomplete = done;
     request.buffer = bytes;
-    return left;
+    return 1;
   };
 }
 
@@ -152,9 +158,9 @@ const ioError = -5;
 const writeWithReturnedRequest: Write = (handle, bytes, done) => {
   const result = handle.writeBuffer(null, bytes);
   if (typeof result === "number") return result;
-  const left = handle.writeQueueSize;
-  if (left === 0) return result.writeStatus ?? ioError;
+  // A request that is no longer tied to a write will not call back.
+  if (result.getAsyncId() < 0) return result.writeStatus ?? ioError;
   result.oncomplete = done;
   result.buffer = bytes;
-  return left;
+  return 1;
 };

@@ -149,6 +149,33 @@ test("E3: one client more than maxHeld is reset at once", async (t) => {
   assert.equal(refusals.held, 0);
 });
 
+test("a reset in the middle of our own end closes the descriptor", async (t) => {
+  const { accepted, client } = await connectPair(t);
+  const refusals = new Refusals(limits);
+  const errors: Error[] = [];
+  accepted.on("error", (error) => errors.push(error));
+  const gone = refusals.refuse(accepted, "close");
+  refusals.close();
+  await gone;
+  assert.deepEqual(errors, []);
+  assert.match((await readToEnd(client)).end, /end|reset/, "the kernel has told the client");
+});
+
+const heldCount = Number(process.env["HELD"] ?? 300);
+
+/** HELD=5000 npm run test:one test/act/refuse.test.ts */
+test(`E3: of ${heldCount + 50} held clients, the cap is kept, and each place comes back`, async (t) => {
+  const refusals = new Refusals({ ...limits, maxHeld: heldCount });
+  const gone: Promise<void>[] = [];
+  for (let i = 0; i < heldCount + 50; i++)
+    gone.push(refusals.refuse((await connectPair(t)).accepted, "hold"));
+  assert.equal(refusals.held, heldCount);
+  await Promise.all(gone.slice(heldCount));
+  refusals.close();
+  await Promise.all(gone);
+  assert.equal(refusals.held, 0);
+});
+
 test("a client that is gone already is no error", async (t) => {
   const { accepted } = await connectPair(t);
   accepted.destroy();

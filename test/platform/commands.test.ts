@@ -23,7 +23,12 @@ async function run(line: string, program: Partial<Program> = {}): Promise<Progra
 
 const rows: [line: string, program: Partial<Program>, lines: string[], because: string][] = [
   ["readlink /proc/$$/fd/0", {}, ["/dev/null"], "without a connection, 0 is /dev/null"],
-  ["env | sort", {}, [`PATH=${CLEAN_PATH}`, "PWD=/"], "the environment is clean (PWD is the shell's own)"],
+  [
+    "env | grep -v NODE_V8_COVERAGE | sort",
+    {},
+    [`PATH=${CLEAN_PATH}`, "PWD=/"],
+    "the environment is clean (PWD is the shell's own)",
+  ],
   ["echo $A", { environment: { A: "b c" } }, ["b c"], "the environment has what is added"],
   ["echo $PATH", { environment: { PATH: "/x" } }, ["/x"], "what is added may replace PATH"],
   ["pwd", {}, ["/"], "the folder is /"],
@@ -205,7 +210,11 @@ function runAsNobody(program: Program): { lines: string[]; failure: string } {
 /** A checkout below a folder of root's own cannot be run by nobody. */
 const needsNobody = {
   skip:
-    isRoot && spawnSync("test", ["-r", import.meta.filename, "-a", "-x", process.execPath], { uid: 65_534, gid: 65_534 }).status !== 0
+    isRoot &&
+    spawnSync("test", ["-r", import.meta.filename, "-a", "-x", process.execPath], {
+      uid: 65_534,
+      gid: 65_534,
+    }).status !== 0
       ? "nobody may not read this checkout or run this node"
       : false,
 };

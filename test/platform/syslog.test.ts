@@ -98,8 +98,8 @@ const cuts: [line: string, max: number, keep: number, cut: string, because: stri
     "head: onetwothreefourfivesixseven",
     24,
     6,
-    `head: onetwo${SHORTENED}`,
-    "one field longer than the line cannot but be cut",
+    `head:${SHORTENED}`,
+    "a field that does not fit is left out whole",
   ],
 ];
 for (const [line, max, keep, cut, because] of cuts) {

@@ -94,6 +94,15 @@ test("D9: a client that goes away during the dial cancels it", async () => {
   assert.equal((await refused).endCause, "client_gone");
 });
 
+test("D9: a client that is gone before the dial begins is dialled for by nobody", async () => {
+  const resolve = (): Promise<string[]> => assert.fail("asked for a name");
+  for (const host of ["127.0.0.1", "a.example"]) {
+    const options = { ...within5s, resolve, signal: AbortSignal.abort("client_gone") };
+    const error = await refusal({ kind: "tcp", host, port: 1 }, options);
+    assert.equal(error.endCause, "client_gone");
+  }
+});
+
 test("dial says drain or kicked when that is why it was cancelled", async () => {
   for (const reason of ["drain", "kicked"] as const) {
     const options = { ...within5s, signal: AbortSignal.abort(reason) };

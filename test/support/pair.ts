@@ -20,7 +20,7 @@ export async function connectPair(t: TestContext, host = "127.0.0.1"): Promise<P
   const accepting = once(server, "connection") as Promise<[Socket]>;
   const client = connect({ port: (server.address() as AddressInfo).port, host, allowHalfOpen: true });
   const [[accepted]] = await Promise.all([accepting, once(client, "connect")]);
-  accepted.on("error", () => {});
+  for (const end of [accepted, client]) end.on("error", () => {}); // who wants to know listens too
   t.after(() => {
     client.destroy();
     accepted.destroy();

@@ -77,6 +77,32 @@ export function listFile(ingredients: Ingredients = {}): fc.Arbitrary<string> {
   return fc.array(entry, { maxLength: 6 }).map((words) => words.flat().join(""));
 }
 
+/** A text with a few bytes put in where they hurt. */
+export function damaged(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  const piece = fc.constantFrom(
+    ...words(": [ ] @ \\ # EXCEPT / , * ? . % ALL = - !"),
+    "\\\n",
+    "\0",
+    "\n",
+    "\r",
+    "\t",
+    "\v",
+    "\f",
+    " ",
+    "é",
+    "\x7f",
+  );
+  const wound = fc.tuple(fc.nat(400), piece);
+  return fc.tuple(text, fc.array(wound, { minLength: 1, maxLength: 4 })).map(([whole, wounds]) => {
+    let result = whole;
+    for (const [seed, insert] of wounds) {
+      const at = seed % (result.length + 1);
+      result = result.slice(0, at) + insert + result.slice(at);
+    }
+    return result;
+  });
+}
+
 function line(ingredients: Ingredients): fc.Arbitrary<string> {
   const options = ingredients.options ?? fc.constantFrom("allow", "deny", " ALLOW ", "");
   const rule = fc

@@ -1,0 +1,32 @@
+/** The thread that loads large tables: reads, compiles, hands the arrays over, and ends. */
+import { parentPort, workerData } from "node:worker_threads";
+import { readWhole } from "./files.ts";
+import { loadData } from "./load.ts";
+import type { FileReading, WorkerInput, WorkerOutput } from "./load-background.ts";
+
+const { inline, ...input } = workerData as WorkerInput;
+const readings = new Map<string, FileReading>();
+const data = loadData({
+  ...input,
+  read: (path, maxBytes) => {
+    const text = inline?.get(path);
+    if (text !== undefined) return { kind: "text", bytes: new TextEncoder().encode(text) };
+    const reading = readWhole(path, maxBytes);
+    readings.set(path, reading);
+    return reading.source;
+  },
+});
+const output: WorkerOutput = { data, readings };
+parentPort?.postMessage(output, [...buffersIn(output)]);
+
+/** Every array that may change hands; what is shared or copied anyway stays out. */
+function buffersIn(value: unknown, found = new Set<ArrayBuffer>()): Set<ArrayBuffer> {
+  if (ArrayBuffer.isView(value)) {
+    if (value.buffer instanceof ArrayBuffer) found.add(value.buffer);
+  } else if (value instanceof Map) {
+    for (const inner of value.values()) buffersIn(inner, found);
+  } else if (typeof value === "object" && value !== null) {
+    for (const inner of Object.values(value)) buffersIn(inner, found);
+  }
+  return found;
+}

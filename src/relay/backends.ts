@@ -1,0 +1,140 @@
+/** The backends of one service, in order of preference; one that failed rests for a while. */
+
+import type { Socket } from "node:net";
+
+import { dial, DialError, type BackendAddress, type DialOptions } from "./dial.ts";
+
+export interface BackendsOptions {
+  /** The first one is preferred; at least one. */
+  readonly addresses: readonly BackendAddress[];
+  readonly resolve?: NonNullable<DialOptions["resolve"]>;
+  /** How long a backend rests that was refused or timed out; doubled each time it fails again; default 5 s. */
+  readonly restMs?: number;
+  /** The longest rest; default 60 s. */
+  readonly maxRestMs?: number;
+  /** Milliseconds that never go back; another one only in tests. */
+  readonly now?: () => number;
+}
+
+/** A connection, and which backend it is to. */
+export interface Dialled {
+  readonly socket: Socket;
+  readonly backend: BackendAddress;
+  /** What was tried before, as `DialError.tried`. */
+  readonly tried: readonly string[];
+}
+
+/** What is known of one backend, for the status page. */
+export interface BackendHealth {
+  readonly address: BackendAddress;
+  /** Dials that failed since the last one that did not. */
+  readonly failures: number;
+  /** 0 = not resting. */
+  readonly restsForMs: number;
+  /** Sessions that it closed at once, without a byte. */
+  readonly quickCloses: number;
+}
+
+interface Backend {
+  readonly address: BackendAddress;
+  failures: number;
+  restsUntilMs: number;
+  /** One connection is trying a backend whose rest is over; others go elsewhere until it has shown that it works. */
+  isOnTrial: boolean;
+  quickCloses: number;
+}
+
+/**
+ * Health is passive: only what real clients meet counts, nothing ever connects to a backend on its own (mysqld counts a
+ * bare connect as an error and blocks the host after so many).
+ */
+export class Backends {
+  readonly #backends: readonly Backend[];
+  readonly #options: BackendsOptions;
+  readonly #now: () => number;
+
+  constructor(options: BackendsOptions) {
+    if (options.addresses.length === 0) throw new RangeError("no backends");
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    this.#backends = options.addresses.map((address) => ({
+      address,
+      failures: 0,
+      restsUntilMs: 0,
+      isOnTrial: false,
+      quickCloses: 0,
+    }));
+  }
+
+  /**
+   * Dials the first backend that answers, all within `connectTimeoutMs`, of which each gets an even share of what is
+   * left. Those at rest come last: when nothing else answers, they are tried too.
+   *
+   * @throws DialError with everything that was tried, and the cause of the last
+   */
+  async dial(options: Omit<DialOptions, "resolve">): Promise<Dialled> {
+    const deadlineMs = performance.now() + options.connectTimeoutMs;
+    const tried: string[] = [];
+    const order = this.#inOrder();
+    const { resolve } = this.#options;
+    for (const [index, backend] of order.entries()) {
+      const leftMs = deadlineMs - performance.now();
+      const connectTimeoutMs = Math.max(1, leftMs / (order.length - index));
+      backend.isOnTrial = backend.failures > 0;
+      try {
+        const socket = await dial(backend.address, {
+          ...options,
+          ...(resolve && { resolve }),
+          connectTimeoutMs,
+        });
+        backend.failures = 0;
+        backend.restsUntilMs = 0;
+        return { socket, backend: backend.address, tried };
+      } catch (error) {
+        if (!(error instanceof DialError)) throw error;
+        tried.push(...error.tried);
+        if (!isBackendFault(error)) throw new DialError(error.endCause, tried, error.cause);
+        this.#rest(backend);
+        if (index === order.length - 1) throw new DialError(error.endCause, tried, error.cause);
+      } finally {
+        backend.isOnTrial = false;
+      }
+    }
+    throw new DialError("internal", tried, undefined);
+  }
+
+  /** Notes that a session was accepted and closed at once; it is counted, not held against the backend. */
+  closedAtOnce(address: BackendAddress): void {
+    const backend = this.#backends.find((each) => each.address === address);
+    if (backend) backend.quickCloses += 1;
+  }
+
+  health(): readonly BackendHealth[] {
+    return this.#backends.map(({ address, failures, restsUntilMs, quickCloses }) => ({
+      address,
+      failures,
+      restsForMs: Math.max(0, restsUntilMs - this.#now()),
+      quickCloses,
+    }));
+  }
+
+  #inOrder(): readonly Backend[] {
+    if (this.#backends.length === 1) return this.#backends;
+    const isAway = (backend: Backend): boolean => backend.isOnTrial || backend.restsUntilMs > this.#now();
+    return [...this.#backends.filter((each) => !isAway(each)), ...this.#backends.filter(isAway)];
+  }
+
+  #rest(backend: Backend): void {
+    const { restMs = 5000, maxRestMs = 60_000 } = this.#options;
+    backend.failures += 1;
+    backend.restsUntilMs =
+      this.#now() + Math.min(restMs * 2 ** Math.min(backend.failures - 1, 30), maxRestMs);
+  }
+}
+
+/** A client that has gone, a drain, or descriptors that have run out say nothing about the backend. */
+function isBackendFault({ endCause }: DialError): boolean {
+  return (
+    endCause === "backend_refused" || endCause === "backend_unreachable" || endCause === "connect_timeout"
+  );
+}

@@ -1,0 +1,97 @@
+/** Backends by name: the hosts file, lifetimes, and DNS in trouble. */
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test, type TestContext } from "node:test";
+
+import { BackendNames } from "../../src/relay/backend-names.ts";
+import { startDns, type Answerer, type DnsServer } from "../support/dns-server.ts";
+
+interface Lab {
+  readonly names: BackendNames;
+  readonly dns: DnsServer;
+  readonly hostsFile: string;
+  readonly pass: (ms: number) => void;
+}
+
+async function lab(t: TestContext, answer: Answerer): Promise<Lab> {
+  const folder = mkdtempSync(join(tmpdir(), "names-"));
+  const hostsFile = join(folder, "hosts");
+  const dns = await startDns(answer);
+  let nowMs = 0;
+  const names = new BackendNames({ servers: [dns.address], hostsFile, now: () => nowMs });
+  t.after(async () => {
+    names.close();
+    await dns.close();
+    rmSync(folder, { recursive: true });
+  });
+  return { names, dns, hostsFile, pass: (ms) => void (nowMs += ms) };
+}
+
+const record = (type: "A" | "AAAA", data: string, ttl: number) => ({ type, data, ttl }) as const;
+
+test("H4: addresses come IPv4 first, each family in the order of the answer", async (t) => {
+  const { names } = await lab(t, ({ type }) =>
+    type === "A"
+      ? { records: [record("A", "192.0.2.9", 60), record("A", "192.0.2.1", 60)] }
+      : { records: [record("AAAA", "2001:db8::1", 60)] },
+  );
+  assert.deepEqual(await names.resolve("db.example"), ["192.0.2.9", "192.0.2.1", "2001:db8::1"]);
+});
+
+test("H5: a name is asked for again when the shortest lifetime of its records is over", async (t) => {
+  let address = "192.0.2.1";
+  const { names, dns, pass } = await lab(t, ({ type }) =>
+    type === "A"
+      ? { records: [record("A", address, 30)] }
+      : { records: [record("AAAA", "2001:db8::1", 3600)] },
+  );
+  assert.equal((await names.resolve("db.example"))[0], "192.0.2.1");
+  address = "192.0.2.2";
+  pass(29_999);
+  assert.equal((await names.resolve("DB.example."))[0], "192.0.2.1");
+  assert.equal(dns.asked.length, 2);
+  pass(1);
+  assert.equal((await names.resolve("db.example"))[0], "192.0.2.2");
+});
+
+test("a lifetime of 0 is one second, not a question for every connection", async (t) => {
+  const { names, dns, pass } = await lab(t, ({ type }) => ({
+    records: type === "A" ? [record("A", "192.0.2.1", 0)] : [],
+  }));
+  await Promise.all(Array.from({ length: 20 }, () => names.resolve("db.example")));
+  assert.equal(dns.asked.length, 2);
+  pass(999);
+  await names.resolve("db.example");
+  assert.equal(dns.asked.length, 2);
+});
+
+test("H5: when DNS is in trouble the last answer goes on", async (t) => {
+  let isDown = false;
+  const { names, pass } = await lab(t, ({ type }) =>
+    isDown ? { rcode: 2 } : { records: type === "A" ? [record("A", "192.0.2.1", 5)] : [] },
+  );
+  await names.resolve("db.example");
+  isDown = true;
+  pass(10_000);
+  assert.deepEqual(await names.resolve("db.example"), ["192.0.2.1"]);
+  pass(2 * 86_400_000);
+  await assert.rejects(names.resolve("db.example"), { code: "ESERVFAIL" });
+});
+
+test("the hosts file comes before DNS, and is read again when it has changed", async (t) => {
+  const { names, dns, hostsFile, pass } = await lab(t, () => ({ rcode: 3 }));
+  writeFileSync(hostsFile, "::1 db.example # ours\n127.0.0.1 localhost DB.example\nnonsense db.example\n");
+  assert.deepEqual(await names.resolve("db.example"), ["127.0.0.1", "::1"]);
+  writeFileSync(hostsFile, "127.0.0.77 db.example\n");
+  pass(1000);
+  assert.deepEqual(await names.resolve("db.example"), ["127.0.0.77"]);
+  assert.equal(dns.asked.length, 0);
+});
+
+test("a name that nobody knows is an error with a code", async (t) => {
+  const { names } = await lab(t, () => ({ rcode: 3 }));
+  await assert.rejects(names.resolve("no-such-name.invalid"), { code: "ENOTFOUND" });
+});

@@ -1,0 +1,166 @@
+/** Several backends in order of preference, and the rest of those that failed. */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type AddressInfo, type Server } from "node:net";
+import { test, type TestContext } from "node:test";
+
+import { Backends } from "../../src/relay/backends.ts";
+import { DialError, type BackendAddress } from "../../src/relay/dial.ts";
+
+type Tcp = Extract<BackendAddress, { kind: "tcp" }>;
+
+async function listen(
+  t: TestContext,
+  port = 0,
+): Promise<{ address: Tcp; server: Server; connections: () => number }> {
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections += 1;
+    socket.on("error", () => undefined);
+    socket.end();
+  }).listen(port, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => void server.close());
+  const address = { kind: "tcp", host: "127.0.0.1", port: (server.address() as AddressInfo).port } as const;
+  return { address, server, connections: () => connections };
+}
+
+async function deadAddress(t: TestContext): Promise<Tcp> {
+  const { address, server } = await listen(t);
+  server.close();
+  await once(server, "close");
+  return address;
+}
+
+const within5s = { connectTimeoutMs: 5000 };
+
+async function dialPort(backends: Backends): Promise<number> {
+  const { socket, backend } = await backends.dial(within5s);
+  socket.destroy();
+  return (backend as Tcp).port;
+}
+
+test("the first backend is taken while it answers", async (t) => {
+  const [first, second] = [await listen(t), await listen(t)];
+  const backends = new Backends({ addresses: [first.address, second.address] });
+  assert.equal(await dialPort(backends), first.address.port);
+  assert.equal(await dialPort(backends), first.address.port);
+  assert.equal(second.connections(), 0);
+});
+
+test("H1: a refused backend gives way to the next, and what was tried is told", async (t) => {
+  const dead = await deadAddress(t);
+  const second = await listen(t);
+  const backends = new Backends({ addresses: [dead, second.address] });
+  const { socket, backend, tried } = await backends.dial(within5s);
+  socket.destroy();
+  assert.equal(backend, second.address);
+  assert.deepEqual(tried, [`127.0.0.1:${dead.port} ECONNREFUSED`]);
+});
+
+test("H1: when every backend is refused, the error names all of them", async (t) => {
+  const dead = [await deadAddress(t), await deadAddress(t)];
+  const backends = new Backends({ addresses: dead });
+  await assert.rejects(backends.dial(within5s), (error) => {
+    assert.ok(error instanceof DialError);
+    assert.equal(error.endCause, "backend_refused");
+    assert.deepEqual(
+      error.tried,
+      dead.map(({ port }) => `127.0.0.1:${port} ECONNREFUSED`),
+    );
+    return true;
+  });
+});
+
+test("H8: a failed backend rests, longer each time, and is preferred again once it answers", async (t) => {
+  let nowMs = 0;
+  const first = await deadAddress(t);
+  const second = await listen(t);
+  const backends = new Backends({
+    addresses: [first, second.address],
+    restMs: 1000,
+    maxRestMs: 3000,
+    now: () => nowMs,
+  });
+  const rests = (): number => backends.health()[0]?.restsForMs ?? -1;
+  assert.equal(await dialPort(backends), second.address.port);
+  assert.equal(rests(), 1000);
+  nowMs += 999;
+  await dialPort(backends);
+  assert.equal(rests(), 1); // not tried
+  nowMs += 1;
+  await dialPort(backends);
+  assert.equal(rests(), 2000);
+  nowMs += 2000;
+  await dialPort(backends);
+  assert.equal(rests(), 3000);
+  const back = await listen(t, first.port);
+  nowMs += 3000;
+  assert.equal(await dialPort(backends), back.address.port);
+  assert.deepEqual(backends.health()[0], { address: first, failures: 0, restsForMs: 0, quickCloses: 0 });
+});
+
+test("H8: only one connection tries a backend whose rest is over", async (t) => {
+  let nowMs = 0;
+  let asked = 0;
+  const second = await listen(t);
+  const resolve = (): Promise<string[]> => {
+    asked += 1;
+    return asked === 1
+      ? Promise.reject(Object.assign(new Error("no"), { code: "ENOTFOUND" }))
+      : new Promise(() => {});
+  };
+  const slow = { kind: "tcp", host: "slow.example", port: 1 } as const;
+  const backends = new Backends({
+    addresses: [slow, second.address],
+    resolve,
+    restMs: 1000,
+    now: () => nowMs,
+  });
+  await dialPort(backends);
+  nowMs += 1000;
+  const trying = backends.dial({ connectTimeoutMs: 400 });
+  assert.equal(await dialPort(backends), second.address.port);
+  assert.equal(asked, 2);
+  const { socket, backend } = await trying;
+  socket.destroy();
+  assert.equal(backend, second.address);
+});
+
+test("backends at rest are tried when nothing else answers", async (t) => {
+  const first = await deadAddress(t);
+  const backends = new Backends({ addresses: [first, await deadAddress(t)] });
+  await assert.rejects(backends.dial(within5s), DialError);
+  const back = await listen(t, first.port);
+  assert.equal(await dialPort(backends), back.address.port);
+});
+
+test("D9: a cancelled dial is not held against the backend, and no other is tried", async (t) => {
+  const [first, second] = [await listen(t), await listen(t)];
+  const backends = new Backends({ addresses: [first.address, second.address] });
+  await assert.rejects(backends.dial({ ...within5s, signal: AbortSignal.abort("client_gone") }), (error) => {
+    assert.equal(error instanceof DialError && error.endCause, "client_gone");
+    return true;
+  });
+  assert.equal(backends.health()[0]?.failures, 0);
+  assert.equal(first.connections() + second.connections(), 0);
+});
+
+test("H3: a session closed at once is counted", async (t) => {
+  const { address } = await listen(t);
+  const backends = new Backends({ addresses: [address] });
+  backends.closedAtOnce(address);
+  assert.equal(backends.health()[0]?.quickCloses, 1);
+});
+
+test("H9: nothing connects to a backend on its own", async (t) => {
+  let nowMs = 0;
+  const dead = await deadAddress(t);
+  const backends = new Backends({ addresses: [dead, dead], restMs: 1, now: () => nowMs });
+  await assert.rejects(backends.dial(within5s), DialError);
+  const back = await listen(t, dead.port);
+  nowMs += 10_000;
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(back.connections(), 0);
+});
