@@ -1,20 +1,13 @@
 /** Keeps the workers: as many as asked for, each with the same policy and the same sockets, and another one for each that dies. */
 
 import { performance } from "node:perf_hooks";
-import type { ListenEndpoint } from "./listen/endpoint.ts";
-import type { Bound } from "./listen/listener.ts";
+import type { Front } from "./fronts.ts";
 import type { Answers } from "./platform/channel.ts";
 import type { WorkerEnd } from "./platform/worker-process.ts";
 import type { Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
 import type { TablesNews, WorkerReport } from "./worker.ts";
 import type { SupervisorCalls, WorkerPort } from "./worker-port.ts";
-
-/** A bound socket as the workers know it. */
-export interface Front {
-  readonly endpoint: ListenEndpoint;
-  readonly bound: Bound;
-}
 
 export interface WorkforceOptions {
   /** How many; at least 1. */
@@ -92,9 +85,9 @@ export class Workforce {
   }
 
   /** Starts all workers. Rejects when one of them does not come up, or cannot listen; none is left then. */
-  async start(charge: Charge, fronts: ReadonlyMap<string, Front>): Promise<void> {
+  async start(charge: Charge, fronts: Iterable<Front>): Promise<void> {
     this.#charge = charge;
-    for (const [key, front] of fronts) this.#fronts.set(key, front);
+    for (const front of fronts) this.#fronts.set(front.plan.key, front);
     const outcomes = await Promise.allSettled(this.#places.map((place) => this.#fill(place)));
     const failed = outcomes.find(({ status }) => status === "rejected");
     if (failed === undefined) return;
@@ -112,13 +105,14 @@ export class Workforce {
   }
 
   /** Lets every worker accept from one more socket. Rejects with an error named "ListenError". */
-  async listen(key: string, front: Front): Promise<void> {
-    this.#fronts.set(key, front);
-    await this.#each((port) => port.listen(key, front.endpoint, front.bound.socket));
+  async listen(front: Front): Promise<void> {
+    const { plan, bound } = front;
+    this.#fronts.set(plan.key, front);
+    await this.#each((port) => port.listen(plan.key, plan.endpoint, bound.socket));
   }
 
   /** No worker accepts from this socket any more. */
-  async unlisten(key: string): Promise<void> {
+  async unlisten({ plan: { key } }: Front): Promise<void> {
     this.#fronts.delete(key);
     await this.#each((port) => port.unlisten(key));
   }
@@ -195,7 +189,8 @@ export class Workforce {
     place.startedAt = performance.now();
     void port.ended.then((end) => this.#replace(place, port, end));
     this.#heard(await port.configure(this.#ordersFor(place, charge)), place);
-    for (const [key, { endpoint, bound }] of this.#fronts) await port.listen(key, endpoint, bound.socket);
+    for (const { plan, bound } of this.#fronts.values())
+      await port.listen(plan.key, plan.endpoint, bound.socket);
     // A reload may have come while this worker was on its way up.
     if (this.#charge !== undefined && this.#charge !== charge)
       await port.configure(this.#ordersFor(place, this.#charge));
