@@ -7,7 +7,16 @@ import type { Aclexecs } from "./act/aclexec.ts";
 import { act, type Acted, type ActPorts } from "./act/act.ts";
 import { reset, type RefusalKind } from "./act/refuse.ts";
 import type { LiveTables } from "./config/live.ts";
+import { handOver } from "./act/hand-over.ts";
+import type { Lingers } from "./act/linger.ts";
 import type { Lookups } from "./identify/lookups.ts";
+import type { Networks } from "./identify/networks.ts";
+import {
+  announcedRequest,
+  proxyDefaults,
+  readProxyHeader,
+  sendsProxyHeader,
+} from "./identify/proxy-protocol.ts";
 import { requestOf } from "./identify/request.ts";
 import type { BackendEndpoint } from "./listen/endpoint.ts";
 import type { Limits } from "./listen/limits.ts";
@@ -22,10 +31,12 @@ export interface Service {
   readonly name: string;
   /** What the tables match on. */
   readonly daemon: string;
-  readonly backend: BackendEndpoint;
-  /** The backend as records name it. */
-  readonly backendText: string;
+  readonly target: Target;
+  /** The target as records name it. */
+  readonly targetText: string;
   readonly refusal: RefusalKind;
+  /** Peers that announce their clients by a PROXY header; absent = a header is payload like any other. */
+  readonly proxies?: { readonly networks: Networks; readonly timeoutMs: number };
   readonly connectTimeoutMs: number;
   /** 0 = no limit. */
   readonly idleMs: number;
@@ -34,17 +45,30 @@ export interface Service {
   readonly maxConnections: number;
 }
 
+/** Where allowed clients go: to a backend by a relay, or to a program that gets their socket. */
+export type Target =
+  | { readonly kind: "backend"; readonly endpoint: BackendEndpoint }
+  | { readonly kind: "exec"; readonly argv: readonly [string, ...string[]] };
+
 /** What all connections share. */
-export interface Ports {
+export interface SharedPorts {
   readonly journal: Journal;
   readonly limits: Limits;
   readonly tables: Pick<LiveTables, "fresh" | "settled">;
   readonly lookups: Lookups;
   readonly aclexecs: Aclexecs;
   readonly act: Omit<ActPorts, "refusal" | "findFact" | "warn" | "signal">;
+  readonly lingers: Lingers;
   readonly relay: Relay;
   readonly processId: number;
   readonly sessions: Sessions;
+}
+
+/** What one connection has of its own besides. */
+interface Ports extends SharedPorts {
+  readonly session: Session;
+  /** Aborted, with the cause to record, when this connection has to end at once. */
+  readonly stop: AbortSignal;
 }
 
 /**
@@ -52,36 +76,27 @@ export interface Ports {
  *
  * @param client accepted and paused; it is closed when the promise resolves, which is never rejected
  */
-export async function serve(client: Socket, service: Service, ports: Ports): Promise<void> {
+export async function serve(client: Socket, service: Service, shared: SharedPorts): Promise<void> {
   client.on("error", heard); // before the first await: an "error" that nobody hears ends the process
-  const asked = requestOf(client, service.daemon);
-  const entry = ports.journal.open({ service: service.name, ...(asked ?? nobody(service.daemon)) });
-  const session = ports.sessions.enter(entry.id);
-  const hasPlace = ports.limits.enter(service.name, service.maxConnections);
+  const peer = requestOf(client, service.daemon);
+  const entry = shared.journal.open({ service: service.name, ...(peer ?? nobody(service.daemon)) });
+  const session = shared.sessions.enter(entry.id);
+  const ports: Ports = { ...shared, session, stop: session.signal };
+  const place = ports.limits.enter(service.name, service.maxConnections);
   try {
-    if (asked === undefined) return entry.refused({ reason: "aborted" });
-    if (!hasPlace) return entry.refused({ reason: "limit" });
-    const decision = await judge({ ...asked, processId: ports.processId }, service, ports, entry, session);
-    const traffic = new Traffic(client);
-    record(decision, service, entry, traffic);
-    const acted = await act(
-      decision.verdict,
-      client,
-      decision.request,
-      portsOfAct(service, ports, entry, session),
-    );
-    if (acted.kind !== "relay") return await finish(acted, entry, session);
-    const { connectTimeoutMs, idleMs } = service;
-    const backend = await dial(service.backend, { connectTimeoutMs, signal: session.signal });
-    traffic.backend = backend;
-    entry.ended({
-      ...(await ports.relay(client, backend, { idleMs, signal: session.signal })),
-      ...detailOf(session),
-    });
+    if (peer === undefined) return entry.refused({ reason: "aborted" });
+    if (place === undefined) return entry.refused({ reason: "limit" });
+    const decision = await judge(client, { ...peer, processId: ports.processId }, service, ports, entry);
+    record(decision, client, service, ports, entry);
+    const acted = await act(decision.verdict, client, decision.request, portsOfAct(service, ports, entry));
+    if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
+    if (acted.kind !== "relay") return await finish(acted, ports, entry);
+    if (acted.lingerSeconds !== undefined) ports.lingers.watch(client, acted.lingerSeconds);
+    await join(client, decision.request, service, ports, entry);
   } catch (cause) {
     recordFailure(cause, entry);
   } finally {
-    if (hasPlace) ports.limits.leave(service.name);
+    place?.leave();
     reset(client);
     entry.close();
     ports.sessions.leave(session);
@@ -101,23 +116,30 @@ class DecisionTimeout extends Error {
   override readonly name = "DecisionTimeout";
 }
 
-/** Asks the tables, finds what they need, and asks again; every round adds a fact, so it ends. */
+/** Thrown when a PROXY header is missing, wrong, or sent by somebody who may not; the message says which. */
+class ProxyRefused extends Error {
+  override readonly name = "ProxyRefused";
+}
+
+/** Asks the tables about the client, finds what they need, and asks again; every round adds a fact, so it ends. */
 async function judge(
-  asked: Request,
+  client: Socket,
+  peer: Request,
   service: Service,
   ports: Ports,
   entry: Entry,
-  session: Session,
 ): Promise<Decision> {
   let deadline: AbortSignal | undefined; // most decisions need none: a timer for each would cost more than they do
   const limit = (): AbortSignal =>
-    (deadline ??= AbortSignal.any([session.signal, AbortSignal.timeout(service.decisionMs)]));
+    (deadline ??= AbortSignal.any([ports.stop, AbortSignal.timeout(service.decisionMs)]));
   try {
+    let request =
+      service.proxies === undefined ? peer : await announced(client, peer, service.proxies, limit());
     const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(limit()));
-    for (let request = asked; ;) {
+    for (;;) {
       const step = decide(tables, request);
       if (step.kind !== "need") {
-        if (step.kind !== "refuse") session.judged = request;
+        if (step.kind !== "refuse") ports.session.judged = request;
         return { verdict: step, request, generation: number };
       }
       request = await find(step.fact, request, ports, limit(), entry);
@@ -128,6 +150,26 @@ async function judge(
     throw new DecisionTimeout(`no verdict within ${service.decisionMs} ms`, { cause });
   }
 }
+
+/** Who the client is behind a peer that may send a PROXY header; from everybody else such a header is refused. */
+async function announced(
+  client: Socket,
+  peer: Request,
+  { networks, timeoutMs }: NonNullable<Service["proxies"]>,
+  signal: AbortSignal,
+): Promise<Request> {
+  if (!networks.has(peer.client.address)) {
+    if (!(await sendsProxyHeader(client, { waitMs: strangerMs, signal }))) return peer;
+    throw new ProxyRefused("a PROXY header from a peer that may not send one");
+  }
+  const arrival = await readProxyHeader(client, { ...proxyDefaults, timeoutMs, signal });
+  signal.throwIfAborted();
+  if (arrival.kind === "refused") throw new ProxyRefused(arrival.message);
+  return { ...announcedRequest(peer, arrival.header), proxy: peer.client };
+}
+
+/** How long a client that may not send a PROXY header is watched for one; its first bytes come with the handshake. */
+const strangerMs = 100;
 
 async function find(
   fact: Fact,
@@ -142,11 +184,22 @@ async function find(
 }
 
 /** Writes the decision down before anything is done about it. */
-function record(decision: Decision, service: Service, entry: Entry, traffic: Traffic): void {
+function record(
+  decision: Decision,
+  client: Socket,
+  service: Service,
+  { session }: Ports,
+  entry: Entry,
+): void {
   const { verdict } = decision;
   switch (verdict.kind) {
     case "allow":
-      return entry.accepted({ ...decision, backend: service.backendText, traffic: () => traffic.soFar() });
+      return entry.accepted({
+        ...decision,
+        backend: service.targetText,
+        // What each socket has read, by whatever relay.
+        traffic: () => ({ upBytes: client.bytesRead, downBytes: session.backend?.bytesRead ?? 0 }),
+      });
     case "refuse":
       return entry.refused(decision);
     case "twist":
@@ -154,21 +207,44 @@ function record(decision: Decision, service: Service, entry: Entry, traffic: Tra
   }
 }
 
-function portsOfAct(service: Service, ports: Ports, entry: Entry, { signal }: Session): ActPorts {
+function portsOfAct(service: Service, ports: Ports, entry: Entry): ActPorts {
   return {
     ...ports.act,
     refusal: service.refusal,
-    findFact: (fact, request) => find(fact, request, ports, signal, entry),
+    findFact: (fact, request) => find(fact, request, ports, ports.stop, entry),
     warn: warner(entry, ports),
-    signal,
+    signal: ports.stop,
   };
+}
+
+/** Joins an allowed client to its service, to the end of the session. */
+async function join(
+  client: Socket,
+  request: Request,
+  service: Service,
+  ports: Ports,
+  entry: Entry,
+): Promise<void> {
+  const { target, connectTimeoutMs, idleMs } = service;
+  if (target.kind === "exec") {
+    const handed = await handOver(target.argv, client, request, portsOfAct(service, ports, entry));
+    if (handed.kind !== "refused")
+      return await finish(handed.kind === "failed" ? handed : { ...handed, kind: "twisted" }, ports, entry);
+    entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: handed.detail });
+    return await handed.gone;
+  }
+  const backend = await dial(target.endpoint, { connectTimeoutMs, signal: ports.stop });
+  ports.session.backend = backend;
+  const relayed = await ports.relay(client, backend, { idleMs, signal: ports.stop });
+  const { detail } = ports.session;
+  entry.ended({ ...relayed, ...(detail !== undefined && { detail }) });
 }
 
 /** Ends the entry of a connection that goes to no backend. */
 async function finish(
   acted: Exclude<Acted, { kind: "relay" }>,
+  { session, stop }: Ports,
   entry: Entry,
-  session: Session,
 ): Promise<void> {
   switch (acted.kind) {
     case "refused":
@@ -176,7 +252,7 @@ async function finish(
     case "twisted": {
       const { status, signal } = acted.end;
       const detail = session.detail ?? (signal === null ? `exit status ${status}` : `ended by ${signal}`);
-      const cause = session.signal.aborted ? abortCause(session.signal) : "handed_over";
+      const cause = stop.aborted ? abortCause(stop) : "handed_over";
       return entry.ended({ upBytes: null, downBytes: null, cause, detail });
     }
     case "failed":
@@ -184,27 +260,11 @@ async function finish(
   }
 }
 
-/** Bytes moved so far, as both sockets have read them; a backend that is not there yet has sent none. */
-class Traffic {
-  readonly #client: Socket;
-  backend: Socket | undefined;
-
-  constructor(client: Socket) {
-    this.#client = client;
-  }
-
-  soFar(): { upBytes: number; downBytes: number } {
-    return { upBytes: this.#client.bytesRead, downBytes: this.backend?.bytesRead ?? 0 };
-  }
-}
-
-function detailOf({ detail }: Session): { detail: string } | undefined {
-  return detail === undefined ? undefined : { detail };
-}
-
 function recordFailure(cause: unknown, entry: Entry): void {
   if (cause instanceof DialError) {
     entry.ended({ upBytes: 0, downBytes: 0, cause: cause.endCause, detail: cause.message });
+  } else if (cause instanceof ProxyRefused) {
+    entry.refused({ reason: "error", detail: cause.message });
   } else if (cause instanceof DecisionTimeout) {
     entry.refused({ reason: "timeout", detail: cause.message });
   } else {

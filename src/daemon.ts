@@ -1,42 +1,78 @@
-/** Leads the daemon from start to stop: it owns the listening sockets, the workers serve what comes in by them. */
+/** Leads the daemon from start to stop: it owns the listening sockets and the policy, the workers serve what comes in. */
 
-import type { Settings } from "./config/schema.ts";
-import { printEndpoint } from "./listen/endpoint.ts";
-import { bind, type Bound } from "./listen/listener.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { ControlApi, ReloadOutcome } from "./control/api.ts";
+import { Fronts, printFront } from "./fronts.ts";
+import type { Notifier } from "./platform/systemd.ts";
 import { type Inherited, type ListenPlan, listenPlans, type Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
-import type { WorkerPort } from "./worker-port.ts";
-import type { Answers } from "./platform/channel.ts";
-import type { SupervisorCalls } from "./worker-port.ts";
-import { type Front, Workforce } from "./workforce.ts";
+import { statusLine, statusOf } from "./status.ts";
+import { Workforce, type WorkforceOptions } from "./workforce.ts";
 
 /** What the daemon is made of; everything that touches the machine is handed in. */
 export interface DaemonOptions {
   readonly policy: Policy;
+  /** Reads the policy anew. Rejects with an error whose message says what is wrong, and where. */
+  readonly readPolicy: () => Promise<Policy>;
   readonly journal: Journal;
-  /** Starts one worker. */
-  readonly startWorker: (answers: Answers<SupervisorCalls>) => Promise<WorkerPort>;
+  readonly startWorker: WorkforceOptions["start"];
   /** Whether workers have processes of their own; without, their listeners close our sockets. */
   readonly hasProcesses: boolean;
-  /** Sockets that the service manager holds for us, by name. */
-  readonly inherited?: Inherited;
+  /** Sockets that the service manager holds for us. */
+  readonly inherited: Inherited;
+  readonly notifier: Notifier;
+  /** What else must be there before we say that we are ready, such as the control socket. */
+  readonly beforeReady: (api: ControlApi) => Promise<void>;
+  readonly version: string;
+  readonly pid: number;
 }
 
 /** Bounds how long records may keep us from ending. */
 const flushMs = 2000;
 
+/** Keys that are read at the start only. */
+const startKeys = ["process", "control", "log", "relay"] as const;
+
+/** A reload that is undone unless it is confirmed. */
+interface Unconfirmed {
+  /** What comes back. */
+  readonly policy: Policy;
+  readonly generation: number;
+  readonly timer: NodeJS.Timeout;
+  readonly untilMs: number;
+}
+
 /** A running daemon: it is ready when `start` has resolved. */
-export class Daemon {
+export class Daemon implements ControlApi {
   readonly #options: DaemonOptions;
   readonly #workforce: Workforce;
-  readonly #fronts: Map<string, Front>;
+  readonly #fronts: Fronts;
+  readonly #startedAtMs = Date.now();
   #policy: Policy;
+  #state: "starting" | "serving" | "draining" = "starting";
+  #unconfirmed: Unconfirmed | undefined;
+  /** Reloads, one after another; and the one that has not begun yet, which whoever comes now shares. */
+  #work: Promise<unknown> = Promise.resolve();
+  #waiting: Promise<ReloadOutcome> | undefined;
+  #askDrain: () => void = () => undefined;
 
-  private constructor(options: DaemonOptions, workforce: Workforce, fronts: Map<string, Front>) {
+  /** Resolves when somebody has asked over the control socket for a drain. */
+  readonly drainAsked: Promise<void>;
+
+  private constructor(options: DaemonOptions) {
+    const { policy, startWorker, journal, hasProcesses } = options;
     this.#options = options;
-    this.#workforce = workforce;
-    this.#fronts = fronts;
-    this.#policy = options.policy;
+    this.#policy = policy;
+    this.#fronts = new Fronts(hasProcesses);
+    this.#workforce = new Workforce({
+      size: Math.max(1, policy.settings.process.workers),
+      start: startWorker,
+      journal,
+      onNews: () => this.#tellStatus(),
+    });
+    this.drainAsked = new Promise((resolve) => {
+      this.#askDrain = resolve;
+    });
   }
 
   /**
@@ -45,37 +81,23 @@ export class Daemon {
    * @throws an error named "ListenError" when one of the sockets cannot be had; the others are closed again
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
-    const { policy, journal, inherited = new Map() } = options;
-    const workforce = new Workforce({
-      size: Math.max(1, policy.settings.process.workers),
-      start: options.startWorker,
-      journal,
-      onNews: () => undefined,
-    });
-    const plans = listenPlans(policy.settings, inherited);
-    const fronts = new Map<string, Front>();
-    const daemon = new Daemon(options, workforce, fronts);
-    try {
-      for (const plan of plans) fronts.set(plan.key, { endpoint: plan.endpoint, bound: await bind(plan) });
-      await workforce.start({ policy, routes: routesOf(plans) }, fronts);
-    } catch (cause) {
-      daemon.#closeFronts();
-      throw cause;
-    }
-    journal.ready(daemon.addresses.join(", "));
+    const daemon = new Daemon(options);
+    await daemon.#start();
     return daemon;
   }
 
   /** Where each service listens, as the kernel says: "sshd on 127.0.0.1:2222". */
   get addresses(): readonly string[] {
-    const routes = routesOf(listenPlans(this.#policy.settings, this.#options.inherited ?? new Map()));
-    return [...this.#fronts].map(
-      ([key, { bound }]) => `${routes.get(key) ?? "?"} on ${printEndpoint(bound.address)}`,
-    );
+    return Array.from(this.#fronts.all.values(), printFront);
+  }
+
+  /** When the event loop of every worker has answered; for the service manager's watchdog. */
+  async answers(): Promise<boolean> {
+    return await this.#workforce.answered();
   }
 
   /** Stops to accept, and resolves when the last session has ended by itself, or by `stop`. */
-  async drain(): Promise<void> {
+  async finish(): Promise<void> {
     const { journal } = this.#options;
     const left = await this.#leave();
     const limitMs = this.#policy.settings.process.drainTimeout;
@@ -95,33 +117,193 @@ export class Daemon {
     await journal.close(flushMs);
   }
 
-  /** Ends every session at once; `drain` resolves soon after. */
+  /** Ends every session at once; `finish` resolves soon after. */
   async stop(): Promise<void> {
     await this.#workforce.stop();
   }
 
+  /** Reads the policy anew and puts it in force, or keeps the old one and says why. A storm of calls makes two reloads. */
+  async reload(confirmMs?: number): Promise<ReloadOutcome> {
+    if (confirmMs === undefined && this.#waiting !== undefined) return await this.#waiting;
+    const outcome = this.#work.then(() => {
+      if (this.#waiting === outcome) this.#waiting = undefined;
+      return this.#reload(confirmMs);
+    });
+    this.#work = outcome;
+    if (confirmMs === undefined) this.#waiting = outcome;
+    return await outcome;
+  }
+
+  async confirm(): Promise<boolean> {
+    if (this.#unconfirmed === undefined) return false;
+    clearTimeout(this.#unconfirmed.timer);
+    this.#unconfirmed = undefined;
+    const message = `generation ${this.#workforce.tables?.generation ?? 0} of the tables is confirmed`;
+    this.#options.journal.diagnose("info", { code: "confirmed", message });
+    return true;
+  }
+
+  async status() {
+    const { version, pid } = this.#options;
+    const state = this.#state === "draining" ? "draining" : "serving";
+    const unconfirmed = this.#unconfirmed;
+    return statusOf(
+      {
+        version,
+        pid,
+        state,
+        lost: this.#workforce.lost,
+        startedAtMs: this.#startedAtMs,
+        nowMs: Date.now(),
+        fronts: [...this.#fronts.all.values()],
+        tables: this.#workforce.tables,
+        ...(unconfirmed !== undefined && { unconfirmed: { untilMs: unconfirmed.untilMs } }),
+      },
+      await this.#workforce.reports(),
+    );
+  }
+
+  async sessions() {
+    const reports = await this.#workforce.reports();
+    // Ids sort by the time of accept.
+    return reports.flatMap(({ sessions }) => sessions).sort((one, other) => (one.id < other.id ? -1 : 1));
+  }
+
+  async tables() {
+    return this.#workforce.tables ?? { generation: 0, allowRules: 0, denyRules: 0, diagnostics: [] };
+  }
+
+  async drain(): Promise<number> {
+    this.#askDrain();
+    return this.#workforce.sessions;
+  }
+
+  async kick(id: string): Promise<boolean> {
+    return await this.#workforce.kick(id);
+  }
+
+  async #start(): Promise<void> {
+    const { journal, notifier } = this.#options;
+    const plans = listenPlans(this.#policy.settings, this.#options.inherited);
+    try {
+      const { opened } = await this.#fronts.open(plans);
+      await this.#workforce.start({ policy: this.#policy, routes: routesOf(plans) }, opened);
+      await this.#options.beforeReady(this);
+    } catch (cause) {
+      this.#fronts.close(this.#fronts.all.values());
+      throw cause;
+    }
+    this.#state = "serving";
+    journal.ready(this.addresses.join(", "));
+    await notifier.ready(this.#statusLine());
+  }
+
+  async #reload(confirmMs: number | undefined): Promise<ReloadOutcome> {
+    const { journal, notifier } = this.#options;
+    if (this.#state === "draining") return { reloaded: false, reason: "the daemon is about to end" };
+    notifier.reloading();
+    try {
+      const before = this.#policy;
+      const policy = await this.#options.readPolicy();
+      const outcome = await this.#swap(policy);
+      const window = confirmMs === undefined ? {} : this.#openWindow(before, confirmMs);
+      const { opened, closed, needsRestart } = outcome;
+      const changes = [
+        ...opened.map((front) => `opened ${front}`),
+        ...closed.map((front) => `closed ${front}`),
+        ...needsRestart.map((key) => `"${key}" needs a restart`),
+      ];
+      const message = `reloaded; ${changes.length === 0 ? "no listener changes" : changes.join(", ")}`;
+      journal.diagnose(needsRestart.length > 0 ? "warn" : "info", { code: "reloaded", message });
+      return { reloaded: true, ...outcome, ...window };
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      const message = `reload refused, everything stays as it was: ${reason}`;
+      journal.diagnose("error", { code: "reload-refused", message });
+      return { reloaded: false, reason };
+    } finally {
+      // Both are said even where the reload failed: the manager waits for the second word.
+      await notifier.ready(this.#statusLine());
+    }
+  }
+
+  /** Puts a policy in force: new sockets first, then the policy, then the old sockets; every step before the last is taken back. */
+  async #swap(policy: Policy) {
+    const before = this.#policy;
+    const plans = listenPlans(policy.settings, this.#options.inherited);
+    const oldRoutes = [...this.#fronts.all].map(([key, { plan }]) => [key, plan.service] as const);
+    const { opened, closed } = await this.#fronts.open(plans);
+    const routes = new Map([...oldRoutes, ...routesOf(plans)]);
+    try {
+      await this.#workforce.configure({ policy, routes });
+      for (const front of opened) await this.#workforce.listen(front);
+    } catch (cause) {
+      for (const front of opened) await this.#workforce.unlisten(front);
+      this.#fronts.close(opened);
+      await this.#workforce.configure({ policy: before, routes: new Map(oldRoutes) });
+      throw cause;
+    }
+    for (const front of closed) await this.#workforce.unlisten(front);
+    this.#fronts.close(closed);
+    this.#policy = policy;
+    return {
+      opened: opened.map(printFront),
+      closed: closed.map(printFront),
+      needsRestart: startKeys.filter(
+        (key) => !isDeepStrictEqual(policy.settings[key], this.#options.policy.settings[key]),
+      ),
+    };
+  }
+
+  #openWindow(before: Policy, confirmMs: number): { confirmWithinMs: number } {
+    const open = this.#unconfirmed;
+    clearTimeout(open?.timer);
+    this.#unconfirmed = {
+      // A window that is open already keeps what it would bring back.
+      policy: open?.policy ?? before,
+      generation: open?.generation ?? this.#workforce.tables?.generation ?? 0,
+      timer: setTimeout(() => void (this.#work = this.#work.then(() => this.#undo())), confirmMs),
+      untilMs: Date.now() + confirmMs,
+    };
+    return { confirmWithinMs: confirmMs };
+  }
+
+  async #undo(): Promise<void> {
+    const { journal } = this.#options;
+    const undone = this.#unconfirmed;
+    if (undone === undefined || this.#state === "draining") return;
+    this.#unconfirmed = undefined;
+    const refused = this.#workforce.tables?.generation ?? 0;
+    try {
+      await this.#swap(undone.policy);
+      const message = `not confirmed in time: generation ${refused} of the tables is taken back for generation ${undone.generation}`;
+      journal.diagnose("error", { code: "unconfirmed", message });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      const message = `not confirmed in time, but what was before does not come back: ${reason}`;
+      journal.diagnose("error", { code: "unconfirmed", message });
+    }
+  }
+
   async #leave(): Promise<number> {
+    this.#state = "draining";
+    this.#options.notifier.stopping();
+    clearTimeout(this.#unconfirmed?.timer);
+    await this.#work;
     const left = await this.#workforce.leave();
-    this.#closeFronts();
+    this.#fronts.close(this.#fronts.all.values());
     this.#options.journal.draining(`${left} sessions are left`);
+    this.#tellStatus();
     return left;
   }
 
-  #closeFronts(): void {
-    for (const { bound } of this.#fronts.values()) this.#close(bound);
-    this.#fronts.clear();
+  #tellStatus(): void {
+    if (this.#state !== "starting") this.#options.notifier.status(this.#statusLine());
   }
 
-  #close({ socket }: Bound): void {
-    if (this.#options.hasProcesses) socket.close();
-    else socket.forget();
+  #statusLine(): string {
+    return statusLine(this.#workforce.sessions, this.#workforce.tables, this.#state === "draining");
   }
-}
-
-/** Whether SIGTERM leaves the sessions to the workers; they need a process of their own for that. */
-export function keepsSessions(settings: Settings, hasServiceManager: boolean): boolean {
-  const { onRestart, workers } = settings.process;
-  return workers > 0 && (onRestart ?? (hasServiceManager ? "keep" : "drain")) === "keep";
 }
 
 function routesOf(plans: readonly ListenPlan[]): Map<string, string> {

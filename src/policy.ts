@@ -23,6 +23,36 @@ export interface ListenPlan {
 /** Sockets that the service manager holds for us, by name. */
 export type Inherited = ReadonlyMap<string, readonly number[]>;
 
+/** Sockets of the service manager that do not fit the configuration. */
+export class InheritedError extends Error {
+  override readonly name = "InheritedError";
+  readonly hint = 'each FileDescriptorName= of the socket units must be listened on as "systemd:NAME"';
+}
+
+/**
+ * The service manager's sockets by name.
+ *
+ * @throws InheritedError for a socket that no service listens on: its clients would wait for ever
+ */
+export function inheritedSockets(
+  settings: Settings,
+  sockets: readonly { readonly fd: number; readonly name: string }[],
+  problems: readonly string[],
+): Inherited {
+  if (problems.length > 0) throw new InheritedError(problems.join(", "));
+  const wanted = new Set(
+    Object.values(settings.services).flatMap(({ listen }) =>
+      listen.flatMap((endpoint) => (endpoint.kind === "systemd" ? [endpoint.name] : [])),
+    ),
+  );
+  const byName = new Map<string, number[]>();
+  for (const { fd, name } of sockets) {
+    if (!wanted.has(name)) throw new InheritedError(`no service listens on the inherited socket "${name}"`);
+    byName.set(name, [...(byName.get(name) ?? []), fd]);
+  }
+  return byName;
+}
+
 /** Every socket to listen on. "[::]:22" takes IPv4 clients too, unless somebody listens on 0.0.0.0:22 or the like. */
 export function listenPlans(settings: Settings, inherited: Inherited): ListenPlan[] {
   const services = Object.entries(settings.services);

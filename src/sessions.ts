@@ -1,5 +1,6 @@
 /** The connections that are being served: how many, and how to cut one of them or all. */
 
+import type { Socket } from "node:net";
 import type { Request } from "./access/types.ts";
 
 /** Why a session is cut; a cause of the `end` record. */
@@ -12,6 +13,8 @@ export interface Session {
   readonly signal: AbortSignal;
   /** What the tables allowed it for, once they have: what newer tables are asked about. */
   judged?: Request;
+  /** The other side of the relay, once it is there. */
+  backend?: Socket;
   /** More about why it was cut, for its record. */
   detail?: string;
 }

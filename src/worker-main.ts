@@ -1,14 +1,16 @@
 /** The program of a worker process: does what its supervisor asks, and outlives it for the sessions that are open. */
 
 import { hostname } from "node:os";
+import { openRelay } from "./chosen-relay.ts";
 import { descriptorOf } from "./platform/bound-sockets.ts";
 import { Channel } from "./platform/channel.ts";
 import { localPrograms } from "./platform/commands.ts";
-import { descriptorLimit, processId } from "./platform/process.ts";
+import { dropPrivileges } from "./platform/privileges.ts";
+import { descriptorLimit, processId, setUmask } from "./platform/process.ts";
 import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "./platform/worker-process.ts";
 import { Journal } from "./record/journal.ts";
 import { openSinks } from "./record/sinks.ts";
-import { chooseRelay } from "./relay/choose.ts";
+import { RemotePrograms } from "./remote-programs.ts";
 import { Worker } from "./worker.ts";
 import type { Birth, SupervisorCalls, WorkerCalls } from "./worker-port.ts";
 
@@ -23,10 +25,11 @@ interface Started {
   readonly journal: Journal;
 }
 
+const remote = new RemotePrograms((name, argument, handle) => channel.ask(name, argument, handle));
 let started: Started | undefined;
 let isLeaving = false;
 
-const channel = new Channel<SupervisorCalls, WorkerCalls>(ownEnd(), {
+const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCalls, WorkerCalls>(ownEnd(), {
   start: async (birth) => {
     started = await start(birth);
     return undefined;
@@ -50,26 +53,29 @@ const channel = new Channel<SupervisorCalls, WorkerCalls>(ownEnd(), {
   kick: (id) => running().worker.kick(id),
   report: () => running().worker.report(),
   ping: () => undefined,
+  programSaid: (news) => remote.said(news),
+  programEnded: (news) => remote.ended(news),
 });
 
 watchWorkerSignals(leave, () => {
   if (started === undefined) exit(0);
+  remote.abandon();
   if (isLeaving) return;
   const left = leave();
   const message = `the supervisor is gone; ${left} sessions are served to their end, nobody is let in`;
   started.journal.warn({ code: "supervisor-lost", message });
 });
 
-async function start({ log, level }: Birth): Promise<Started> {
+async function start({ log, level, relay, recordsRelay, identity }: Birth): Promise<Started> {
+  if (identity !== undefined) dropPrivileges(identity);
   const pid = processId();
+  setUmask(0o022); // as tcpd: the commands of rules inherit it
   const sinks = openSinks(log, { pid, hostname: hostname(), environment: ownEnvironment() });
   const journal = new Journal({ sinks, level });
-  const { relay, name, why } = await chooseRelay("auto");
-  if (name === "reference") journal.warn({ code: "relay-reference", message: why });
   const worker = new Worker({
     journal,
-    programs: localPrograms,
-    relay,
+    programs: identity === undefined ? localPrograms : remote,
+    relay: await openRelay(relay, recordsRelay ? journal : undefined),
     processId: pid,
     maxDescriptors: descriptorLimit(),
     onTables: (news) => void tell("tables", news),

@@ -7,7 +7,10 @@ import type { BoundSocket } from "./platform/bound-sockets.ts";
 import { type Answers, Channel } from "./platform/channel.ts";
 import type { Identity } from "./platform/identity.ts";
 import { endOf, letGo, startWorkerProcess, type WorkerEnd } from "./platform/worker-process.ts";
+import { confinement } from "./platform/privileges.ts";
+import type { Programs } from "./platform/commands.ts";
 import type { Level } from "./record/records.ts";
+import { type ProgramCalls, type ProgramNews, programsFor } from "./remote-programs.ts";
 import type { Orders, TablesNews, Worker, WorkerReport } from "./worker.ts";
 
 /** What a supervisor asks of a worker. Everything rejects with `ChannelClosed` when the worker is gone. */
@@ -37,12 +40,15 @@ export interface WorkerPort {
 export interface Birth {
   readonly log: Settings["log"];
   readonly level: Level;
-  /** Who to become; absent = stay who we are. */
+  readonly relay: Settings["relay"];
+  /** One worker of several says which relay it is. */
+  readonly recordsRelay: boolean;
+  /** Who to become; programs are started by the supervisor then. Absent = stay who we are, and start them ourselves. */
   readonly identity?: Identity;
 }
 
 /** What the supervisor asks of a worker process. */
-export type WorkerCalls = {
+export type WorkerCalls = ProgramNews & {
   readonly start: { argument: Birth; answer: undefined };
   readonly configure: { argument: Orders; answer: TablesNews };
   readonly listen: { argument: { key: string; endpoint: ListenEndpoint }; answer: undefined };
@@ -54,18 +60,34 @@ export type WorkerCalls = {
   readonly ping: { argument: undefined; answer: undefined };
 };
 
-/** What a worker process tells its supervisor. */
-export type SupervisorCalls = {
+/** What a worker tells its supervisor. */
+export type WorkerNews = {
   readonly tables: { argument: TablesNews; answer: undefined };
   /** How many sessions are open, from time to time. */
   readonly sessions: { argument: number; answer: undefined };
 };
 
-/** Starts a worker process. Rejects when it does not come up; it is ended then. */
-export async function startWorker(birth: Birth, answers: Answers<SupervisorCalls>): Promise<WorkerPort> {
-  const child = startWorkerProcess(program);
+/** What a worker process asks of its supervisor. */
+export type SupervisorCalls = WorkerNews & ProgramCalls;
+
+/**
+ * Starts a worker process. Rejects when it does not come up; it is ended then.
+ *
+ * @param programs starts programs for a worker that has become somebody else
+ */
+export async function startWorker(
+  birth: Birth,
+  answers: Answers<WorkerNews>,
+  programs: Programs,
+): Promise<WorkerPort> {
+  const child = startWorkerProcess(program, birth.identity === undefined ? [] : confinement());
   const ended = endOf(child);
-  const channel = new Channel<WorkerCalls, SupervisorCalls>(child, answers);
+  const channel: Channel<WorkerCalls, SupervisorCalls> = new Channel<WorkerCalls, SupervisorCalls>(child, {
+    ...answers,
+    ...(birth.identity === undefined
+      ? noPrograms
+      : programsFor(programs, (name, argument) => channel.ask(name, argument))),
+  });
   try {
     await channel.ask("start", birth);
   } catch (cause) {
@@ -93,6 +115,14 @@ export async function startWorker(birth: Birth, answers: Answers<SupervisorCalls
 const program = fileURLToPath(
   new URL(`./worker-main${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url),
 );
+
+/** A worker that is still who we are starts its programs itself. */
+const noPrograms: Answers<ProgramCalls> = {
+  startProgram: () => {
+    throw new Error("programs are started by the worker itself");
+  },
+  killProgram: () => undefined,
+};
 
 /** A worker that is a part of this process. */
 export function ownWorker(worker: Worker, pid: number): WorkerPort {

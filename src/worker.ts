@@ -6,12 +6,15 @@ import { decide } from "./access/decide.ts";
 import type { Tables } from "./access/tables.ts";
 import type { Diagnostic, Request } from "./access/types.ts";
 import { Aclexecs } from "./act/aclexec.ts";
+import { Lingers } from "./act/linger.ts";
 import { Refusals } from "./act/refuse.ts";
 import { Spawns } from "./act/spawn.ts";
+import { limitStarts } from "./act/start-rate.ts";
 import { LiveTables, type TablesChange } from "./config/live.ts";
 import type { ServiceSettings } from "./config/schema.ts";
-import { type Ports, serve, type Service } from "./connection.ts";
+import { serve, type Service, type SharedPorts } from "./connection.ts";
 import { Lookups } from "./identify/lookups.ts";
+import { parseNetworks } from "./identify/networks.ts";
 import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
 import { clientsFor, Limits } from "./listen/limits.ts";
 import { Listener } from "./listen/listener.ts";
@@ -70,10 +73,12 @@ export interface WorkerReport {
 
 /** Bounds of what rules can make us do; each is for a whole worker. */
 const bounds = {
-  aclexec: { timeoutMs: 5000, maxRunning: 64 },
+  aclexec: { maxRunning: 64 },
   spawn: { maxRunning: 256 },
   banner: { maxBytes: 64 * 1024, timeoutMs: 5000 },
   refusal: { maxHeld: 1000, holdMs: 30_000, maxClosing: 1000, closeMs: 5000 },
+  linger: { maxLingering: 1000 },
+  startBurst: 100,
   keepAliveMs: 60_000,
 } as const;
 
@@ -85,25 +90,21 @@ export class Worker {
   readonly #options: WorkerOptions;
   readonly #sessions = new Sessions();
   readonly #listeners = new Map<string, Listener>();
-  readonly #spawns: Spawns;
-  readonly #aclexecs: Aclexecs;
   readonly #refusals = new Refusals(bounds.refusal);
+  readonly #lingers = new Lingers(bounds.linger);
   readonly #limits = new Limits(0);
   #orders: Orders | undefined;
   #services: ReadonlyMap<string, Service> = new Map();
   #tables: LiveTables | undefined;
   #lookups: Lookups | undefined;
-  #ports: Ports | undefined;
+  #ports: SharedPorts | undefined;
 
   constructor(options: WorkerOptions) {
-    const { programs } = options;
     this.#options = options;
-    this.#spawns = new Spawns({ programs, ...bounds.spawn });
-    this.#aclexecs = new Aclexecs({ programs, ...bounds.aclexec });
   }
 
   /** Puts a policy in force. What it does not change is not touched: sessions, tables and what was looked up. */
-  configure(orders: Orders): TablesNews {
+  async configure(orders: Orders): Promise<TablesNews> {
     const before = this.#orders?.policy;
     this.#orders = orders;
     const { settings, inlineTables } = orders.policy;
@@ -127,9 +128,15 @@ export class Worker {
     const hasSameTables =
       isDeepStrictEqual(before?.settings.access, settings.access) &&
       isDeepStrictEqual(before?.inlineTables, inlineTables);
-    if (!hasSameTables || this.#tables === undefined) this.#renewTables(orders);
+    if (!hasSameTables || this.#tables === undefined) await this.#renewTables(orders);
     if (this.#tables === undefined || this.#lookups === undefined) throw new Error("a policy without tables");
-    this.#ports = this.#portsOf(this.#tables, this.#lookups);
+    this.#ports ??= this.#portsOf(orders.policy, this.#tables, this.#lookups);
+    const hasSameLimits =
+      isDeepStrictEqual(before?.settings.limits, limits) &&
+      isDeepStrictEqual(before?.settings.aclexec, settings.aclexec);
+    this.#ports = hasSameLimits
+      ? { ...this.#ports, tables: this.#tables, lookups: this.#lookups }
+      : this.#portsOf(orders.policy, this.#tables, this.#lookups);
     return this.#news();
   }
 
@@ -165,6 +172,7 @@ export class Worker {
   stop(): void {
     this.#sessions.stop("drain");
     this.#refusals.close();
+    this.#lingers.close();
   }
 
   /** Ends one session; false when there is none of that id. */
@@ -207,16 +215,16 @@ export class Worker {
     });
   }
 
-  #renewTables({ policy: { settings, inlineTables }, firstGeneration }: Orders): void {
+  async #renewTables({ policy: { settings, inlineTables }, firstGeneration }: Orders): Promise<void> {
     const old = this.#tables;
     const firstNumber = old === undefined ? firstGeneration : old.current.number + 1;
-    old?.close();
-    this.#tables = new LiveTables({
+    this.#tables = await LiveTables.open({
       ...settings.access,
       inline: inlineTables,
       firstNumber,
       onChange: (change) => this.#tellOf(change),
     });
+    old?.close();
   }
 
   #tellOf({ generation, kept }: TablesChange): void {
@@ -259,21 +267,26 @@ export class Worker {
     return newsOf({ ...current, generation: current.number });
   }
 
-  #portsOf(tables: LiveTables, lookups: Lookups): Ports {
-    const { journal, programs, relay, processId } = this.#options;
+  #portsOf({ settings }: Policy, tables: LiveTables, lookups: Lookups): SharedPorts {
+    const { journal, relay, processId } = this.#options;
+    const programs = limitStarts(this.#options.programs, {
+      perMinute: settings.limits.startsPerMinute,
+      burst: bounds.startBurst,
+    });
     return {
       journal,
       limits: this.#limits,
       tables,
       lookups,
-      aclexecs: this.#aclexecs,
+      aclexecs: new Aclexecs({ programs, timeoutMs: settings.aclexec.timeout, ...bounds.aclexec }),
       act: {
         programs,
-        spawns: this.#spawns,
+        spawns: new Spawns({ programs, ...bounds.spawn }),
         refusals: this.#refusals,
         bannerLimits: bounds.banner,
         keepAliveMs: bounds.keepAliveMs,
       },
+      lingers: this.#lingers,
       relay,
       processId,
       sessions: this.#sessions,
@@ -289,15 +302,24 @@ function newsOf({ generation, allowRules, denyRules, diagnostics }: TablesNews):
 }
 
 function serviceOf(name: string, settings: ServiceSettings, workers: number): Service {
+  const { acceptFrom } = settings.proxyProtocol;
   return {
     name,
     daemon: settings.daemon ?? name,
-    backend: settings.backend,
-    backendText: printEndpoint(settings.backend),
-    refusal: "reset",
+    ...targetOf(settings),
+    refusal: settings.refuse,
+    ...(acceptFrom.length > 0 && {
+      proxies: { networks: parseNetworks(acceptFrom).networks, timeoutMs: settings.proxyProtocol.timeout },
+    }),
     connectTimeoutMs: settings.connectTimeout,
     idleMs: settings.idleTimeout,
     decisionMs: settings.decisionTimeout,
     maxConnections: Math.ceil(settings.maxConnections / workers),
   };
+}
+
+function targetOf({ backend, exec }: ServiceSettings): Pick<Service, "target" | "targetText"> {
+  if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
+  if (backend === undefined) throw new Error("a service without a target: the schema lets none through");
+  return { target: { kind: "backend", endpoint: backend }, targetText: printEndpoint(backend) };
 }

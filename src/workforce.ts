@@ -7,12 +7,13 @@ import type { WorkerEnd } from "./platform/worker-process.ts";
 import type { Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
 import type { TablesNews, WorkerReport } from "./worker.ts";
-import type { SupervisorCalls, WorkerPort } from "./worker-port.ts";
+import type { WorkerNews, WorkerPort } from "./worker-port.ts";
 
 export interface WorkforceOptions {
   /** How many; at least 1. */
   readonly size: number;
-  readonly start: (answers: Answers<SupervisorCalls>) => Promise<WorkerPort>;
+  /** `index` tells the places of workers apart, 0 is the one that writes records for all. */
+  readonly start: (answers: Answers<WorkerNews>, index: number) => Promise<WorkerPort>;
   readonly journal: Journal;
   /** Something that `status` shows has changed. */
   readonly onNews: () => void;
@@ -177,14 +178,15 @@ export class Workforce {
   async #fill(place: Place): Promise<void> {
     const charge = this.#charge;
     if (charge === undefined) throw new Error("no policy yet");
-    const port = await this.#options.start({
+    const answers: Answers<WorkerNews> = {
       tables: (news) => this.#heard(news, place),
       sessions: (count) => {
         place.sessions = count;
         this.#options.onNews();
         return undefined;
       },
-    });
+    };
+    const port = await this.#options.start(answers, place.index);
     place.port = port;
     place.startedAt = performance.now();
     void port.ended.then((end) => this.#replace(place, port, end));

@@ -1,5 +1,6 @@
 /** From the bytes of a table to its logical lines. */
 import type { Diagnostic } from "./types.ts";
+import type { TableCode } from "./codes.ts";
 import { byteString } from "./text.ts";
 
 /** A logical line: continuation lines joined, without its final newline. */
@@ -118,7 +119,7 @@ export class LineReader {
   private note(
     severity: Diagnostic["severity"],
     line: number,
-    code: string,
+    code: TableCode,
     message: string,
     hint?: string,
   ): void {

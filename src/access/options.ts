@@ -1,6 +1,7 @@
 /** The options of a rule: one table row per keyword, read left to right when the rule matches. */
 import type { Command, Diagnostic, Effect, Fact, Request, Severity } from "./types.ts";
 import type { Accounts } from "./tables.ts";
+import type { TableCode } from "./codes.ts";
 import { expand } from "./expand.ts";
 import { wholeInt, wholeOctal } from "./numbers.ts";
 import { indexOutsideBrackets, isSpace, readable } from "./text.ts";
@@ -8,24 +9,10 @@ import { indexOutsideBrackets, isSpace, readable } from "./text.ts";
 /** A problem with an option. A problem of severity "error" refuses the client. */
 export interface OptionProblem {
   readonly severity: "error" | "warning";
-  readonly code: OptionCode;
+  readonly code: TableCode;
   /** A string of bytes. */
   readonly message: string;
 }
-
-/** Codes of the problems that options can have. */
-export type OptionCode =
-  | "missing-option-name"
-  | "unknown-option"
-  | "missing-value"
-  | "unexpected-value"
-  | "option-not-last"
-  | "bad-value"
-  | "unknown-user"
-  | "unknown-group"
-  | "unknown-expansion"
-  | "expansion-too-long"
-  | "aclexec-failed";
 
 /** What the options of a rule have come to: the verdict they settle ("default" = the table's own) and what is to be done. */
 export interface Applied {
@@ -328,10 +315,10 @@ function expanded(keyword: string, manual: string, run: OptionRow["run"]): Optio
 }
 
 function badValue(message: string): OptionProblem {
-  return error("bad-value", message);
+  return error("bad-option-value", message);
 }
 
-function error(code: OptionCode, message: string): OptionProblem {
+function error(code: TableCode, message: string): OptionProblem {
   return { severity: "error", code, message };
 }
 

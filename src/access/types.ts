@@ -36,6 +36,8 @@ export interface Request {
   readonly user?: string;
   /** Expands %p; absent reads as 0. */
   readonly processId?: number;
+  /** The peer that announced the client by a PROXY header; for the record only, no rule sees it. */
+  readonly proxy?: Endpoint;
   /** How the `aclexec` commands asked for so far have ended, in the order in which they were asked for. */
   readonly commands?: readonly CommandOutcome[];
 }

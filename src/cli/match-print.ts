@@ -1,7 +1,6 @@
 /** The answer of `match`, for people as tcpdmatch prints it, and for programs as one JSON object. */
 
 import { type Endpoint, type Request, type Verdict } from "../access/types.ts";
-import { escapePhrase } from "../record/escape.ts";
 import { printDiagnostic } from "./settings.ts";
 
 /** A verdict with how it came about. */
@@ -40,16 +39,16 @@ export function printText({ verdict, request, steps, assumed }: Decided, isTrace
   const { rule, reason, diagnostics } = verdict;
   const lines = [
     ...known("client", request.client),
-    ...(isKnown(request.user) ? [`client:   username ${escapePhrase(request.user)}`] : []),
+    ...(isKnown(request.user) ? [`client:   username ${printable(request.user)}`] : []),
     ...known("server", request.server),
-    `server:   process  ${escapePhrase(request.daemon)}`,
-    ...(isTraced ? steps.map((step) => `step:     ${escapePhrase(step)}`) : []),
+    `server:   process  ${printable(request.daemon)}`,
+    ...(isTraced ? steps.map((step) => `step:     ${printable(step)}`) : []),
     ...diagnostics.map((diagnostic) => `problem:  ${printDiagnostic(diagnostic)}`),
-    ...assumed.map((line) => `assumed:  aclexec "${escapePhrase(line)}" succeeds`),
+    ...assumed.map((line) => `assumed:  aclexec "${printable(line)}" succeeds`),
     rule === undefined
       ? `matched:  ${reason === "no_match" ? "no rule" : "a table that cannot be read"}`
-      : `matched:  ${rule.file} line ${rule.line}: ${escapePhrase(rule.text)}`,
-    ...(verdict.kind === "twist" ? [`command:  ${escapePhrase(verdict.command.line)}`] : []),
+      : `matched:  ${rule.file} line ${rule.line}: ${printable(rule.text)}`,
+    ...(verdict.kind === "twist" ? [`command:  ${printable(verdict.command.line)}`] : []),
     `access:   ${words[verdict.kind]}`,
   ];
   return `${lines.join("\n")}\n`;
@@ -57,11 +56,21 @@ export function printText({ verdict, request, steps, assumed }: Decided, isTrace
 
 function known(side: "client" | "server", endpoint: Endpoint): string[] {
   return [
-    ...(isKnown(endpoint.name) ? [`${side}:   hostname ${escapePhrase(endpoint.name)}`] : []),
-    ...(isKnown(endpoint.address) ? [`${side}:   address  ${escapePhrase(endpoint.address)}`] : []),
+    ...(isKnown(endpoint.name) ? [`${side}:   hostname ${printable(endpoint.name)}`] : []),
+    ...(isKnown(endpoint.address) ? [`${side}:   address  ${printable(endpoint.address)}`] : []),
   ];
 }
 
 function isKnown(fact: string | undefined): fact is string {
   return fact !== undefined && fact !== "unknown";
+}
+
+/** For a terminal: text as it is, but control characters, which could draw over it, as \xHH. */
+function printable(text: string): string {
+  return text
+    .trimEnd()
+    .replaceAll(
+      /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+      (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`,
+    );
 }

@@ -82,6 +82,30 @@ export function readWhole(
   }
 }
 
+/** The last two bytes of a file, fewer where it has fewer, none where it cannot be read. */
+export function readTail(path: string): Uint8Array {
+  try {
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const stats = fstatSync(descriptor);
+      if (!stats.isFile()) return new Uint8Array();
+      const tail = new Uint8Array(2);
+      return tail.subarray(0, readSync(descriptor, tail, 0, 2, Math.max(0, stats.size - 2)));
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch {
+    return new Uint8Array();
+  }
+}
+
+/** Milliseconds since a file was last touched, by the wall clock; 0 where its time lies ahead, or there is no file. */
+export function ageMs(state: Looked): number {
+  if (state === "missing" || "unreadable" in state) return 0;
+  const touchedNs = state.changedNs > state.modifiedNs ? state.changedNs : state.modifiedNs;
+  return Math.max(0, Date.now() - Number(touchedNs / 1_000_000n));
+}
+
 function stateOf(stats: BigIntStats): FileState {
   return {
     device: stats.dev,

@@ -1,12 +1,13 @@
 /** Keeps the tables in force equal to the files: every edit counts for the next connection, and no half-written file ever does. */
 
-import { performance } from "node:perf_hooks";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Tables } from "../access/tables.ts";
 import type { Diagnostic, Source } from "../access/types.ts";
-import { isSameState, look, type Looked, readWhole } from "./files.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
+import { ageMs, isSameState, look, type Looked, readTail, readWhole } from "./files.ts";
+import { loadTablesInBackground } from "./load-background.ts";
 import { type Loaded, type LoadOptions, loadTables, MAX_FILE_BYTES } from "./load.ts";
-import { quietNeededMs, racyMs, type Reading } from "./settle.ts";
+import { quietNeededMs, quietNeededUnreadMs, racyMs } from "./settle.ts";
 
 /** Both tables of one moment. One decision sees one generation. */
 export interface Generation {
@@ -39,17 +40,28 @@ export interface LiveTablesOptions {
   readonly pollMs?: number;
 }
 
-/** Tables beyond this are loaded beside the decisions, which go on with the old generation; about 20,000 rules. */
-const backgroundBytes = 512 * 1024;
+/** Files beyond this together are loaded beside the decisions, which go on with the old generation; about 20,000 rules. */
+const largeBytes = 512 * 1024;
 
-/** A table that never comes to rest is taken as it is after so long, if its lines are whole. */
+/** A table that never comes to rest is taken as it is after so long. */
 const restlessMs = 2000;
 
 /** The shortest and the longest pause between two looks at a file that is being written. */
 const recheckMs = { least: 5, most: 50 } as const;
 
-/** A reading in force, and until when (monotonic milliseconds) an equal state does not prove equal content. */
-type InForce = Reading & { readonly source: Source; readonly racyUntil: number };
+/** The shortest time between two loads in the background, however often the files change. */
+const backgroundPauseMs = 500;
+
+/** What a path leads to, as it is in force. */
+interface InForce {
+  readonly state: Looked;
+  /** Until then (monotonic milliseconds) an equal state does not prove equal content. */
+  readonly racyUntil?: number;
+  /** Kept of small tables only. */
+  readonly source?: Source;
+}
+
+type Reading = InForce & { readonly source: Source };
 
 /**
  * The tables in force, one generation after another.
@@ -59,20 +71,33 @@ type InForce = Reading & { readonly source: Source; readonly racyUntil: number }
  */
 export class LiveTables {
   readonly #options: LiveTablesOptions;
-  readonly #readings = new Map<string, InForce>();
+  readonly #inForce = new Map<string, InForce>();
   /** Files that are being changed: the newest state, and when it was first seen (monotonic milliseconds). */
   readonly #moving = new Map<string, { readonly state: Looked; readonly since: number }>();
   #movingSince = 0;
   #current: Generation;
   #resting: Promise<void> | undefined;
+  #loading: Promise<void> | undefined;
+  readonly #closed = new AbortController();
   readonly #poll: NodeJS.Timeout;
 
-  /** Loads both tables; the first generation is there when the constructor returns. */
-  constructor(options: LiveTablesOptions) {
+  private constructor(options: LiveTablesOptions, loaded: Loaded, readings: ReadonlyMap<string, InForce>) {
     this.#options = options;
-    this.#current = this.#load(new Map(), options.firstNumber ?? 1);
+    this.#current = generationOf(loaded, options.firstNumber ?? 1);
+    this.#keepReadings(readings);
     options.onChange({ generation: this.#current });
     this.#poll = setInterval(() => this.fresh(), options.pollMs ?? 500).unref();
+  }
+
+  /** Loads both tables; resolves with the first generation in force. */
+  static async open(options: LiveTablesOptions): Promise<LiveTables> {
+    const { allow, deny } = options;
+    if (sizeOf([allow, deny].map(look)) > largeBytes) {
+      const { readings, ...loaded } = await loadTablesInBackground(loadOptions(options));
+      return new LiveTables(options, loaded, readings);
+    }
+    const { loaded, readings } = loadNow(options, new Map());
+    return new LiveTables(options, loaded, readings);
   }
 
   /** The generation in force, whether or not the files have changed since. */
@@ -80,23 +105,31 @@ export class LiveTables {
     return this.#current;
   }
 
-  /** The generation that agrees with the files at this moment, or undefined while they are being written. */
+  /**
+   * The generation that agrees with the files at this moment, or undefined while they are being written. Large tables are
+   * loaded in the background: until that is done, the one in force counts.
+   */
   fresh(): Generation | undefined {
-    if (this.#resting === undefined) {
-      const changed = this.#changedPaths();
-      if (changed.length === 0) {
-        this.#moving.clear();
-        return this.#current;
-      }
-      const readings = this.#read(changed);
-      const waitMs = this.#waitMs(readings);
-      if (waitMs <= 0) {
-        this.#apply(readings);
-        return this.#current;
-      }
-      this.#rest(waitMs);
+    if (this.#resting !== undefined) return undefined;
+    const changed = this.#changedPaths();
+    if (changed.length === 0) {
+      this.#moving.clear();
+      return this.#current;
     }
-    return this.#isLarge() ? this.#current : undefined;
+    if (this.#isLarge()) {
+      this.#loading ??= this.#loadBeside().finally(() => {
+        this.#loading = undefined;
+      });
+      return this.#current;
+    }
+    const readings = new Map(changed.map((path) => [path, readNow(path)]));
+    const waitMs = this.#waitMs(readings);
+    if (waitMs <= 0) {
+      this.#apply(readings);
+      return this.#current;
+    }
+    this.#rest(waitMs);
+    return undefined;
   }
 
   /** Like `fresh`, but waits while a file is being written. Rejects with the signal's reason when that comes first. */
@@ -111,47 +144,47 @@ export class LiveTables {
 
   close(): void {
     clearInterval(this.#poll);
+    this.#closed.abort();
   }
 
   #changedPaths(): string[] {
     const now = performance.now();
     const changed: string[] = [];
-    for (const [path, reading] of this.#readings) {
-      if (now < reading.racyUntil || !isSameState(reading.state, look(path))) changed.push(path);
+    for (const [path, { state, racyUntil = 0 }] of this.#inForce) {
+      if (now < racyUntil || !isSameState(state, look(path))) changed.push(path);
     }
     return changed;
   }
 
   #isLarge(): boolean {
-    let bytes = 0;
-    for (const reading of this.#readings.values()) bytes += reading.bytes.length;
-    return bytes > backgroundBytes;
-  }
-
-  #read(paths: readonly string[]): Map<string, Reading & { source: Source }> {
-    return new Map(
-      paths.map((path) => {
-        const { source, state } = readWhole(path, MAX_FILE_BYTES);
-        const bytes = source.kind === "text" ? source.bytes : new Uint8Array();
-        return [path, { source, state, bytes }];
-      }),
+    return (
+      sizeOf(Array.from(this.#inForce.keys(), look)) > largeBytes ||
+      sizeOf(Array.from(this.#inForce.values(), ({ state }) => state)) > largeBytes
     );
   }
 
-  /** Milliseconds until the changed files may come into force; 0 = now. */
+  /** Milliseconds until the changed files may come into force; 0 or less = now. */
   #waitMs(readings: ReadonlyMap<string, Reading>): number {
-    const now = performance.now();
     let waitMs = 0;
-    if (this.#moving.size === 0) this.#movingSince = now;
-    for (const [path, reading] of readings) {
-      const seen = this.#moving.get(path);
-      const since = seen !== undefined && isSameState(seen.state, reading.state) ? seen.since : now;
-      this.#moving.set(path, { state: reading.state, since });
-      const neededMs = quietNeededMs(this.#readings.get(path), reading);
-      waitMs = Math.max(waitMs, neededMs - Math.max(now - since, ageMs(reading.state)));
+    for (const [path, { state, source }] of readings) {
+      const before = this.#inForce.get(path);
+      const neededMs = quietNeededMs(
+        before?.source === undefined ? undefined : { state: before.state, bytes: bytesOf(before.source) },
+        { state, bytes: bytesOf(source) },
+      );
+      waitMs = Math.max(waitMs, neededMs - this.#quietMs(path, state));
     }
-    const isRestless = now - this.#movingSince > restlessMs;
-    return isRestless ? 0 : waitMs;
+    return performance.now() - this.#movingSince > restlessMs ? 0 : waitMs;
+  }
+
+  /** How long a changed file has been as it is now. */
+  #quietMs(path: string, state: Looked): number {
+    const now = performance.now();
+    if (this.#moving.size === 0) this.#movingSince = now;
+    const seen = this.#moving.get(path);
+    const since = seen !== undefined && isSameState(seen.state, state) ? seen.since : now;
+    this.#moving.set(path, { state, since });
+    return Math.max(now - since, ageMs(state));
   }
 
   /** Looks again when the files may have come to rest; everybody who waits, waits for the same look. */
@@ -166,89 +199,150 @@ export class LiveTables {
     });
   }
 
-  #apply(readings: ReadonlyMap<string, Reading & { source: Source }>): void {
+  #apply(readings: ReadonlyMap<string, Reading>): void {
     this.#moving.clear();
-    const taken = new Map<string, InForce>();
     let hasNewContent = false;
     for (const [path, reading] of readings) {
-      const before = this.#readings.get(path);
-      const kept = before === undefined ? undefined : this.#reasonToKeep(path, reading);
-      const racyUntil = ageMs(reading.state) < racyMs ? performance.now() + racyMs : 0;
-      if (before !== undefined && kept !== undefined) {
-        // The state is noted, so that this is said once; the content in force stays.
-        this.#readings.set(path, { ...before, state: reading.state, racyUntil: 0 });
-        if (!isSameState(before.state, reading.state))
-          this.#options.onChange({ generation: this.#current, kept });
-        continue;
-      }
-      hasNewContent ||= before === undefined || !isSameContent(before, reading);
-      taken.set(path, { ...reading, racyUntil });
+      const before = this.#inForce.get(path);
+      if (before?.source !== undefined && this.#isKept(path, before, reading)) continue;
+      hasNewContent ||= before?.source === undefined || !isSameContent(before.source, reading.source);
+      this.#inForce.set(path, reading);
     }
-    for (const [path, reading] of taken) this.#readings.set(path, reading);
     if (!hasNewContent) return;
-    this.#current = this.#load(this.#readings, this.#current.number + 1);
+    const { loaded, readings: used } = loadNow(this.#options, this.#inForce);
+    this.#take(loaded, used);
+  }
+
+  /** True where a file that changed under us does not come into force; says so once, by noting its new state. */
+  #isKept(path: string, before: InForce, { state, source }: Reading): boolean {
+    const reason = reasonToKeep(source, state, this.#options.missing);
+    if (reason === undefined) return false;
+    this.#inForce.set(path, { ...before, state, racyUntil: 0 });
+    if (!isSameState(before.state, state)) this.#tellKept(path, reason);
+    return true;
+  }
+
+  #tellKept(file: string, reason: string): void {
+    const message = `cannot read it: ${reason}`;
+    const hint = "the rules read before stay in force";
+    const kept: Diagnostic = { file, line: 0, severity: "error", code: "table-kept", message, hint };
+    this.#options.onChange({ generation: this.#current, kept });
+  }
+
+  /** Loads large tables in a thread, once they have come to rest; decisions go on meanwhile. Never rejects. */
+  async #loadBeside(): Promise<void> {
+    const { signal } = this.#closed;
+    try {
+      while (this.#unreadWaitMs() > 0) await pause(recheckMs.most, undefined, { signal });
+      this.#moving.clear();
+      const { readings, ...loaded } = await loadTablesInBackground({ ...loadOptions(this.#options), signal });
+      for (const path of [this.#options.allow, this.#options.deny]) {
+        const found = readings.get(path);
+        const reason = found && reasonToKeep(found.source, found.state, this.#options.missing);
+        if (found !== undefined && reason !== undefined) {
+          this.#keepReadings(readings);
+          this.#tellKept(path, reason);
+          return;
+        }
+      }
+      this.#take(loaded, readings);
+      await pause(backgroundPauseMs, undefined, { signal });
+    } catch (cause) {
+      if (signal.aborted) return;
+      this.#tellKept(this.#options.deny, cause instanceof Error ? cause.message : String(cause));
+      await pause(restlessMs);
+    }
+  }
+
+  /** As `#waitMs`, without reading the files: by their sizes and last bytes. */
+  #unreadWaitMs(): number {
+    let waitMs = 0;
+    for (const path of this.#changedPaths()) {
+      const state = look(path);
+      const neededMs = quietNeededUnreadMs(this.#inForce.get(path)?.state, state, readTail(path));
+      waitMs = Math.max(waitMs, neededMs - this.#quietMs(path, state));
+    }
+    return performance.now() - this.#movingSince > restlessMs ? 0 : waitMs;
+  }
+
+  #take(loaded: Loaded, readings: ReadonlyMap<string, InForce>): void {
+    this.#keepReadings(readings);
+    this.#current = generationOf(loaded, this.#current.number + 1);
     this.#options.onChange({ generation: this.#current });
   }
 
-  /** Why a file that has changed under us does not come into force; undefined when it does. */
-  #reasonToKeep(path: string, reading: Reading & { source: Source }): Diagnostic | undefined {
-    const isDirectory =
-      typeof reading.state === "object" && "isFile" in reading.state && !reading.state.isFile;
-    const reason =
-      reading.source.kind === "unreadable"
-        ? reading.source.reason
-        : isDirectory
-          ? "it is a directory now"
-          : reading.source.kind === "missing" && this.#options.missing === "keep"
-            ? "the file is gone"
-            : undefined;
-    if (reason === undefined) return undefined;
-    return {
-      file: path,
-      line: 0,
-      severity: "error",
-      code: "table-kept",
-      message: `cannot read it: ${reason}`,
-      hint: "the rules read before stay in force",
-    };
-  }
-
-  #load(known: ReadonlyMap<string, InForce>, number: number): Generation {
-    const { allow, deny, noMatch } = this.#options;
-    const used = new Map<string, InForce>();
-    const loaded: Loaded = loadTables({
-      allow,
-      deny,
-      noMatch,
-      interfaces: interfaceNames(),
-      read: (path, maxBytes) => {
-        const inline = this.#options.inline?.get(path);
-        if (inline !== undefined) return { kind: "text", bytes: new TextEncoder().encode(inline) };
-        const reading = known.get(path) ?? readNow(path, maxBytes);
-        used.set(path, reading);
-        return reading.source;
+  /** Notes what is in force; the content only of small tables, for it is needed to tell an append from a rewrite. */
+  #keepReadings(readings: ReadonlyMap<string, InForce>): void {
+    const isLarge = sizeOf(Array.from(readings.values(), ({ state }) => state)) > largeBytes;
+    const kept = Array.from(readings, ([path, { state, racyUntil, source }]): [string, InForce] => [
+      path,
+      {
+        state,
+        ...(racyUntil !== undefined && { racyUntil }),
+        ...(!isLarge && source !== undefined && { source }),
       },
-    });
-    this.#readings.clear();
-    for (const [path, reading] of used) this.#readings.set(path, reading);
-    const { tables, allowRules, denyRules, diagnostics } = loaded;
-    return { number, tables, allowRules, denyRules, diagnostics };
+    ]);
+    this.#inForce.clear();
+    for (const [path, reading] of kept) this.#inForce.set(path, reading);
   }
 }
 
-function readNow(path: string, maxBytes: number): InForce {
+function loadNow(
+  options: LiveTablesOptions,
+  known: ReadonlyMap<string, InForce>,
+): { loaded: Loaded; readings: Map<string, Reading> } {
+  const readings = new Map<string, Reading>();
+  const loaded = loadTables({
+    ...loadOptions(options),
+    read: (path, maxBytes) => {
+      const inline = options.inline?.get(path);
+      if (inline !== undefined) return { kind: "text", bytes: new TextEncoder().encode(inline) };
+      const { source, ...rest } = known.get(path) ?? readNow(path, maxBytes);
+      const reading = source === undefined ? readNow(path, maxBytes) : { ...rest, source };
+      readings.set(path, reading);
+      return reading.source;
+    },
+  });
+  return { loaded, readings };
+}
+
+function loadOptions({ allow, deny, noMatch, inline }: LiveTablesOptions) {
+  return { allow, deny, noMatch, interfaces: interfaceNames(), ...(inline !== undefined && { inline }) };
+}
+
+function generationOf({ tables, allowRules, denyRules, diagnostics }: Loaded, number: number): Generation {
+  return { number, tables, allowRules, denyRules, diagnostics };
+}
+
+function readNow(path: string, maxBytes = MAX_FILE_BYTES): Reading {
   const { source, state } = readWhole(path, maxBytes);
-  const bytes = source.kind === "text" ? source.bytes : new Uint8Array();
-  return { source, state, bytes, racyUntil: ageMs(state) < racyMs ? performance.now() + racyMs : 0 };
+  return { source, state, racyUntil: ageMs(state) < racyMs ? performance.now() + racyMs : 0 };
 }
 
-/** Milliseconds since the file was last touched, by the wall clock; 0 where the file's time lies ahead, or there is no file. */
-function ageMs(state: Looked): number {
-  if (state === "missing" || "unreadable" in state) return 0;
-  const touchedNs = state.changedNs > state.modifiedNs ? state.changedNs : state.modifiedNs;
-  return Math.max(0, Date.now() - Number(touchedNs / 1_000_000n));
+/** Why a table that has changed under us does not come into force; undefined when it does. */
+function reasonToKeep(
+  source: Source,
+  state: Looked,
+  missing: LiveTablesOptions["missing"],
+): string | undefined {
+  if (source.kind === "unreadable") return source.reason;
+  if (source.kind === "missing") return missing === "keep" ? "the file is gone" : undefined;
+  return typeof state === "object" && "isFile" in state && !state.isFile
+    ? "it is a directory now"
+    : undefined;
 }
 
-function isSameContent(before: Reading & { source: Source }, after: Reading & { source: Source }): boolean {
-  return before.source.kind === after.source.kind && Buffer.compare(before.bytes, after.bytes) === 0;
+function bytesOf(source: Source): Uint8Array {
+  return source.kind === "text" ? source.bytes : new Uint8Array();
+}
+
+function isSameContent(before: Source, after: Source): boolean {
+  return before.kind === after.kind && Buffer.compare(bytesOf(before), bytesOf(after)) === 0;
+}
+
+function sizeOf(states: readonly Looked[]): number {
+  return states.reduce(
+    (sum, state) => sum + (typeof state === "object" && "size" in state ? state.size : 0),
+    0,
+  );
 }

@@ -180,8 +180,9 @@ class ListLoader {
       this.remarks.add({ ...place, severity: "error", code: "list-includes-itself", message });
       return false;
     }
-    if (!this.heights.has(path)) this.load(path, place);
-    if (this.open.size + (this.heights.get(path) ?? 0) <= MAX_NESTING) return true;
+    // One that is too deep is not read here, but may be where another rule names it.
+    if (!this.heights.has(path) && this.open.size < MAX_NESTING) this.load(path, place);
+    if (this.open.size + (this.heights.get(path) ?? MAX_NESTING) <= MAX_NESTING) return true;
     const message = `more than ${MAX_NESTING} files inside each other; "${readable(path)}" is left out here`;
     this.remarks.add({ ...place, severity: "error", code: "list-too-deep", message });
     return false;
@@ -190,8 +191,6 @@ class ListLoader {
   private load(path: string, place: { file: string; line: number }): void {
     const name = readable(path);
     this.heights.set(path, 1);
-    // One more than may be used is looked at, to tell that it is too many, and no further.
-    if (this.open.size > MAX_NESTING) return;
     this.paths.add(name);
     const source = this.read(name, MAX_FILE_BYTES);
     if (source.kind !== "text") {

@@ -1,6 +1,7 @@
 /** The keys of the configuration file, with their defaults and units; the JSON Schema and the manual are made from this. */
 
 import { z } from "zod";
+import { parseNetworks } from "../identify/networks.ts";
 import { type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
 import { durationPattern, parseDuration } from "./units.ts";
 
@@ -29,22 +30,55 @@ export const serviceName = z
   .string()
   .regex(/^[A-Za-z0-9_][A-Za-z0-9_.+-]{0,126}$/, 'use letters, digits, "-", "_", "+" and ".", as in "sshd"');
 
-const service = z.strictObject({
-  daemon: serviceName
-    .optional()
-    .describe("the daemon name that the tables match on; default: the service's name"),
-  listen: z
-    .array(listen)
-    .min(1, 'write at least one address, such as "0.0.0.0:22"')
-    .describe("where clients come in"),
-  backend: backend.describe("where allowed clients are joined to"),
-  connectTimeout: duration.prefault("5s").describe("time to reach the backend"),
-  idleTimeout: duration.prefault(0).describe("ends a session without a byte in either direction; 0 = never"),
-  decisionTimeout: duration
-    .prefault("15s")
-    .describe("everything between accept and verdict; then the client is refused"),
-  maxConnections: count.default(5000).describe("clients of this service at once; more are refused"),
+const proxyProtocol = z.strictObject({
+  acceptFrom: z
+    .array(z.string())
+    .superRefine(areNetworks)
+    .default([])
+    .describe(
+      'networks whose PROXY header (version 1 or 2) is demanded and believed; "unix" for unix-socket peers',
+    ),
+  timeout: duration.prefault("3s").describe("time for a listed peer to send its header"),
 });
+
+const service = z
+  .strictObject({
+    daemon: serviceName
+      .optional()
+      .describe("the daemon name that the tables match on; default: the service's name"),
+    listen: z
+      .array(listen)
+      .min(1, 'write at least one address, such as "0.0.0.0:22"')
+      .describe("where clients come in"),
+    backend: backend.optional().describe("where allowed clients are joined to"),
+    exec: z
+      .tuple([path], z.string())
+      .optional()
+      .describe("instead of a backend: a program that gets the client's socket as 0 and 1, as from inetd"),
+    refuse: z
+      .enum(["reset", "close", "hold"])
+      .default("reset")
+      .describe("how refused clients are ended: a reset at once, a clean end, or silence for half a minute"),
+    connectTimeout: duration.prefault("5s").describe("time to reach the backend"),
+    idleTimeout: duration
+      .prefault(0)
+      .describe("ends a session without a byte in either direction; 0 = never"),
+    decisionTimeout: duration
+      .prefault("15s")
+      .describe("everything between accept and verdict; then the client is refused"),
+    maxConnections: count.default(5000).describe("clients of this service at once; more are refused"),
+    proxyProtocol: proxyProtocol.prefault({}),
+  })
+  .superRefine(({ backend, exec, proxyProtocol: { acceptFrom } }, context) => {
+    if ((backend === undefined) === (exec === undefined)) {
+      context.addIssue({ code: "custom", message: 'needs either "backend" or "exec"; write one of them' });
+    }
+    if (exec !== undefined && acceptFrom.length > 0) {
+      const message =
+        '"exec" cannot follow a PROXY header: the program would see the proxy as its client; use "backend"';
+      context.addIssue({ code: "custom", path: ["exec"], message });
+    }
+  });
 
 const log = z.discriminatedUnion("to", [
   z.strictObject({
@@ -125,6 +159,17 @@ export const schema = z.strictObject({
   ident: z
     .strictObject({ timeout: duration.prefault("3s").describe("time for a whole ident query (RFC 1413)") })
     .prefault({}),
+  aclexec: z
+    .strictObject({
+      timeout: duration
+        .prefault("5s")
+        .describe("time for a command of aclexec; then it is killed, and the client refused"),
+    })
+    .prefault({}),
+  relay: z
+    .enum(["auto", "fast", "reference"])
+    .default("auto")
+    .describe("how bytes are copied: past Node's streams, by them, or the first where this Node can"),
   services: z.record(serviceName, service).default({}).describe("what is listened for, and where it goes"),
   limits: z
     .strictObject({
@@ -132,6 +177,11 @@ export const schema = z.strictObject({
         .union([z.literal("auto"), z.int().positive()])
         .default("auto")
         .describe("clients of all services at once; auto: from the descriptor limit, with a reserve"),
+      startsPerMinute: z
+        .int()
+        .positive()
+        .default(3000)
+        .describe("programs that exec, twist, spawn and aclexec may start"),
     })
     .prefault({}),
   process: z
@@ -207,4 +257,14 @@ function parsed<Value>(parse: (text: string) => Parsed<Value>) {
     context.issues.push({ code: "custom", input: text, message: `${result.error}; ${result.hint}` });
     return z.NEVER;
   };
+}
+
+function areNetworks(texts: readonly string[], context: z.RefinementCtx): void {
+  for (const { text, message, hint } of parseNetworks(texts).problems) {
+    context.addIssue({
+      code: "custom",
+      path: [texts.indexOf(text)],
+      message: hint === undefined ? message : `${message}; ${hint}`,
+    });
+  }
 }

@@ -39,6 +39,19 @@ export function quietNeededMs(before: Reading | undefined, after: Reading): numb
   return startsWith(before.bytes, after.bytes) ? settleMs.unfinished : settleMs.rewritten;
 }
 
+/**
+ * As `quietNeededMs`, for a large file that is not read for it: told by its size and its last two bytes.
+ *
+ * @param before absent = there was none yet
+ */
+export function quietNeededUnreadMs(before: Looked | undefined, after: Looked, tail: Uint8Array): number {
+  if (before === undefined) return settleMs.complete;
+  if (!isPresent(after) || !isWhole(tail)) return settleMs.unfinished;
+  if (after.changedNs > after.modifiedNs) return settleMs.complete;
+  if (!isPresent(before) || before.inode !== after.inode) return settleMs.replaced;
+  return after.size > before.size ? settleMs.complete : settleMs.unfinished;
+}
+
 function isPresent(state: Looked): state is FileState {
   return typeof state === "object" && "inode" in state;
 }

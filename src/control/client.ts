@@ -25,7 +25,7 @@ export async function askDaemon(
 ): Promise<Answer> {
   const text = body === undefined ? "" : JSON.stringify(body);
   try {
-    return await new Promise((resolve, reject) => {
+    const answer = await new Promise<{ status: number; text: string }>((resolve, reject) => {
       const asking = request(
         {
           socketPath,
@@ -44,24 +44,20 @@ export async function askDaemon(
             if (length > maxAnswerBytes) response.destroy(new Error("the answer has no end"));
           });
           response.on("error", reject);
-          response.on("end", () => {
-            try {
-              resolve({
-                status: response.statusCode ?? 0,
-                body: JSON.parse(Buffer.concat(chunks).toString()) as unknown,
-              });
-            } catch {
-              reject(new Error("the answer is no JSON"));
-            }
-          });
+          response.on("end", () => resolve({ status: response.statusCode ?? 0, text: textOf(chunks) }));
         },
       );
       asking.on("error", reject);
       asking.end(text);
     });
+    return { status: answer.status, body: JSON.parse(answer.text) as unknown };
   } catch (cause) {
     throw new NoDaemon(`no daemon answers on ${socketPath}: ${reasonOf(cause)}`, { cause });
   }
+}
+
+function textOf(chunks: readonly Buffer[]): string {
+  return Buffer.concat(chunks).toString();
 }
 
 function reasonOf(cause: unknown): string {

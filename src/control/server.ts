@@ -136,8 +136,7 @@ async function reload(api: ControlApi, body: Readonly<Record<string, unknown>>):
   const [unknownKey] = Object.keys(rest);
   if (unknownKey !== undefined) throw new HttpError(400, `unknown key "${unknownKey.slice(0, 100)}"`);
   const isWrong =
-    confirmMs !== undefined &&
-    !(typeof confirmMs === "number" && confirmMs > 0 && confirmMs <= maxConfirmMs);
+    confirmMs !== undefined && !(typeof confirmMs === "number" && confirmMs > 0 && confirmMs <= maxConfirmMs);
   if (isWrong) throw new HttpError(400, `"confirmMs" is a number of milliseconds up to ${maxConfirmMs}`);
   const outcome = await api.reload(confirmMs);
   if (!outcome.reloaded) throw new HttpError(409, outcome.reason);

@@ -1,5 +1,11 @@
 /** Counts clients, and says whether there is room for one more; pure. */
 
+/** A place taken by one client. */
+export interface Place {
+  /** Gives it back; a second call does nothing. */
+  leave(): void;
+}
+
 /** Clients at once of one service, and of all together. */
 export class Limits {
   #maxTotal: number;
@@ -16,22 +22,28 @@ export class Limits {
     this.#maxTotal = maxTotal;
   }
 
-  /** Takes a place for one client of `service`; false when there is none. Each true is answered by one `leave`. */
-  enter(service: string, maxOfService: number): boolean {
+  /** Takes a place for one client of `service`; undefined when there is none. */
+  enter(service: string, maxOfService: number): Place | undefined {
     const count = this.#perService.get(service) ?? 0;
-    if (this.#total >= this.#maxTotal || count >= maxOfService) return false;
-    this.#total += 1;
-    this.#perService.set(service, count + 1);
-    return true;
+    if (this.#total >= this.#maxTotal || count >= maxOfService) return undefined;
+    this.#add(service, 1);
+    let isTaken = true;
+    return {
+      leave: () => {
+        if (isTaken) this.#add(service, -1);
+        isTaken = false;
+      },
+    };
   }
 
-  leave(service: string): void {
-    this.#total -= 1;
-    this.#perService.set(service, (this.#perService.get(service) ?? 1) - 1);
-  }
-
+  /** Clients of all services now. */
   get total(): number {
     return this.#total;
+  }
+
+  #add(service: string, count: number): void {
+    this.#total += count;
+    this.#perService.set(service, (this.#perService.get(service) ?? 0) + count);
   }
 }
 

@@ -55,7 +55,7 @@ const rows: [because: string, text: string, line: RegExp][] = [
   [
     "a missing backend",
     "services:\n  sshd:\n    listen: ['0.0.0.0:22']\n",
-    /^x\.yaml:3:5: error missing-key: "services\.sshd\.backend" is missing$/m,
+    /^x\.yaml:3:5: error bad-value: "services\.sshd": needs either "backend" or "exec"; write one of them$/m,
   ],
   ["a bad address", sshd.replace("0.0.0.0:22", "::1:22"), /^x\.yaml:3:14: .*write "\[::1\]:22"$/m],
   [

@@ -24,16 +24,16 @@ interface Bed {
   readonly changes: TablesChange[];
 }
 
-function bed(
+async function bed(
   t: TestContext,
   { missing = "empty", deny = "ALL: 192.0.2.66\n" }: { missing?: "empty" | "keep"; deny?: string } = {},
-): Bed {
+): Promise<Bed> {
   const folder = mkdtempSync(join(tmpdir(), "tcpwrapd-live-"));
   const paths = { allow: join(folder, "hosts.allow"), deny: join(folder, "hosts.deny") };
   writeFileSync(paths.allow, "ftpd: ALL\n");
   writeFileSync(paths.deny, deny);
   const changes: TablesChange[] = [];
-  const live = new LiveTables({
+  const live = await LiveTables.open({
     ...paths,
     noMatch: "allow",
     missing,
@@ -88,7 +88,7 @@ const edits: [how: string, edit: (file: string) => void][] = [
 ];
 for (const [how, edit] of edits) {
   test(`live tables: the next decision after ${how} is by the new file`, async (t) => {
-    const { deny, live } = bed(t);
+    const { deny, live } = await bed(t);
     assert.equal(await verdictOf(live, "192.0.2.7"), "allow");
     edit(deny);
     assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
@@ -96,7 +96,7 @@ for (const [how, edit] of edits) {
 }
 
 test("live tables: two edits of the same length within one tick of the file's clock are both seen", async (t) => {
-  const { deny, live } = bed(t, { deny: "ALL: 192.0.2.1\n" });
+  const { deny, live } = await bed(t, { deny: "ALL: 192.0.2.1\n" });
   for (let round = 2; round < 9; round += 1) {
     writeFileSync(`${deny}.new`, `ALL: 192.0.2.${round}\n`);
     renameSync(`${deny}.new`, deny);
@@ -118,7 +118,7 @@ test("G3: live tables follow the swap of a symbolic link in the middle of the pa
   symlinkSync("..1", join(folder, "..data"));
   symlinkSync("..data/hosts.deny", join(folder, "hosts.deny"));
   const deny = join(folder, "hosts.deny");
-  const live = new LiveTables({
+  const live = await LiveTables.open({
     allow: join(folder, "none"),
     deny,
     noMatch: "allow",
@@ -136,15 +136,14 @@ test("G3: live tables follow the swap of a symbolic link in the middle of the pa
 });
 
 test("G1: live tables never judge by a half-written file", async (t) => {
-  const { deny, live } = bed(t, { deny: "ALL: 192.0.2.66\nALL: 192.0.2.67\n" });
-  const seen = new Set<string>();
+  const { deny, live } = await bed(t, { deny: "ALL: 192.0.2.66\nALL: 192.0.2.67\n" });
+  const seen = new Set<number>();
   let isWriting = true;
   const ask = async (): Promise<void> => {
     while (isWriting) {
       const now = live.fresh();
       if (now !== undefined) {
-        const text = now.tables.deny.rules.map((rule) => rule.text).join("|");
-        seen.add(text);
+        seen.add(now.denyRules);
       }
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
@@ -152,20 +151,19 @@ test("G1: live tables never judge by a half-written file", async (t) => {
   const asking = ask();
   writeFileSync(deny, "");
   await new Promise((resolve) => setTimeout(resolve, 60));
-  appendFileSync(deny, "ALL: 192.0.2.66\nALL: 192");
+  appendFileSync(deny, "ALL: 192.0.2.67\nALL: 192");
   await new Promise((resolve) => setTimeout(resolve, 60));
   appendFileSync(deny, ".0.2.68\nALL: 192.0.2.69\n");
   assert.equal(await verdictOf(live, "192.0.2.69"), "refuse");
   isWriting = false;
   await asking;
-  assert.ok(
-    [...seen].every((text) => text.split("|").length >= 2),
-    [...seen].join("\n"),
-  );
+  seen.add(live.current.denyRules);
+  // The old file had two rules and the new one has three; half of it has none, one or two.
+  assert.deepEqual(seen, new Set([2, 3]));
 });
 
 test("live tables: a deleted table is empty, as with tcpd, and its return counts", async (t) => {
-  const { deny, live } = bed(t);
+  const { deny, live } = await bed(t);
   unlinkSync(deny);
   assert.equal(await verdictOf(live, "192.0.2.66"), "allow");
   writeFileSync(deny, "ALL: 192.0.2.66\n");
@@ -173,7 +171,7 @@ test("live tables: a deleted table is empty, as with tcpd, and its return counts
 });
 
 test("G7: live tables with missing: keep stay as they were when a table is deleted, and say so once", async (t) => {
-  const { deny, live, changes } = bed(t, { missing: "keep" });
+  const { deny, live, changes } = await bed(t, { missing: "keep" });
   unlinkSync(deny);
   assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
   assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
@@ -187,7 +185,7 @@ test("G7: live tables with missing: keep stay as they were when a table is delet
 });
 
 test("G7: live tables stay as they were when a table becomes a directory", async (t) => {
-  const { deny, live, changes } = bed(t);
+  const { deny, live, changes } = await bed(t);
   unlinkSync(deny);
   mkdirSync(deny);
   assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
@@ -198,7 +196,7 @@ test("G7: live tables stay as they were when a table becomes unreadable", async 
   if (process.getuid?.() === 0) {
     t.diagnostic("run as root, who can read everything: a FIFO stands for the unreadable file");
   }
-  const { deny, live, changes } = bed(t);
+  const { deny, live, changes } = await bed(t);
   if (process.getuid?.() === 0) {
     unlinkSync(deny);
     execFileSync("mkfifo", [deny]);
@@ -210,7 +208,7 @@ test("G7: live tables stay as they were when a table becomes unreadable", async 
 });
 
 test("live tables follow the files that rules name", async (t) => {
-  const { deny, live } = bed(t);
+  const { deny, live } = await bed(t);
   const list = `${deny}.list`;
   writeFileSync(deny, `ALL: ${list}\n`);
   writeFileSync(list, "192.0.2.5\n");
@@ -220,7 +218,7 @@ test("live tables follow the files that rules name", async (t) => {
 });
 
 test("live tables load once for one edit, and not at all for a touch", async (t) => {
-  const { deny, live, changes } = bed(t);
+  const { deny, live, changes } = await bed(t);
   appendFileSync(deny, "ALL: 192.0.2.7\n");
   for (let round = 0; round < 20; round += 1) await live.settled(AbortSignal.timeout(10_000));
   assert.equal(changes.length, 2);
@@ -234,10 +232,50 @@ test("live tables load once for one edit, and not at all for a touch", async (t)
 });
 
 test("live tables notice an edit without any connection", async (t) => {
-  const { deny, live } = bed(t);
+  const { deny, live } = await bed(t);
   writeFileSync(deny, "ALL: 192.0.2.7\n");
   const deadline = Date.now() + 10_000;
   while (live.current.number === 1 && Date.now() < deadline)
     await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(live.current.number, 2);
+});
+
+test("A18: live tables load a large file beside the decisions, which go on by the old one", async (t) => {
+  const lines = Array.from(
+    { length: 40_000 },
+    (_, index) => `ALL: 10.${index >> 16}.${(index >> 8) & 255}.${index & 255}\n`,
+  );
+  const { deny, live, changes } = await bed(t, { deny: lines.join("") });
+  assert.equal(live.current.denyRules, 40_000);
+  assert.equal(await verdictOf(live, "10.0.4.2"), "refuse");
+  appendFileSync(deny, "ALL: 192.0.2.7\n");
+  assert.equal(live.fresh()?.number, 1, "nobody waits");
+  const deadline = Date.now() + 10_000;
+  while (live.current.number === 1 && Date.now() < deadline)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
+  assert.equal(changes.length, 2);
+  writeFileSync(`${deny}.new`, "ALL: 192.0.2.8\n");
+  renameSync(`${deny}.new`, deny);
+  while (live.current.number === 2 && Date.now() < deadline) {
+    live.fresh();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.equal(await verdictOf(live, "192.0.2.8"), "refuse");
+  assert.equal(await verdictOf(live, "10.0.4.2"), "allow");
+  appendFileSync(deny, "ALL: 192.0.2.9\n");
+  assert.equal(await verdictOf(live, "192.0.2.9"), "refuse", "small again: at once");
+});
+
+test("G7: large live tables stay as they were when the file becomes a directory", async (t) => {
+  const { deny, live, changes } = await bed(t, { deny: "ALL: 192.0.2.66\n".repeat(40_000) });
+  unlinkSync(deny);
+  mkdirSync(deny);
+  const deadline = Date.now() + 10_000;
+  while (changes.length === 1 && Date.now() < deadline) {
+    live.fresh();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.equal(changes.at(-1)?.kept?.code, "table-kept");
+  assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
 });

@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { quietNeededMs, type Reading, settleMs } from "../../src/config/settle.ts";
 
-const file = (text: string, { inode = 1n, modified = 10n, changed = modified } = {}): Reading => ({
+interface Times {
+  readonly inode?: bigint;
+  readonly modified?: bigint;
+  readonly changed?: bigint;
+}
+
+const file = (text: string, { inode = 1n, modified = 10n, changed = modified }: Times = {}): Reading => ({
   bytes: new TextEncoder().encode(text),
   state: {
     device: 1n,

@@ -82,7 +82,17 @@ export class RunningDaemon {
       `${name}=${options.listen?.[name] ?? "127.0.0.1:0"},${backend}`,
     ]);
     const files = ["--allow-file", join(folder, "hosts.allow"), "--deny-file", join(folder, "hosts.deny")];
-    const args = ["run", "-c", join(folder, "tcpwrapd.yaml"), ...files, "--log-format", "json", ...services];
+    const args = [
+      "run",
+      "-c",
+      join(folder, "tcpwrapd.yaml"),
+      ...files,
+      "--log-format",
+      "json",
+      "--control-socket",
+      join(folder, "control.sock"),
+      ...services,
+    ];
     const child = spawn(process.execPath, [program, ...args, ...(options.args ?? [])], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...options.environment },
@@ -127,6 +137,16 @@ export class RunningDaemon {
       this.#waiting.add(look);
       look();
     });
+  }
+
+  /** Where it is controlled. */
+  get controlSocket(): string {
+    return join(this.folder, "control.sock");
+  }
+
+  /** Its configuration file. */
+  get configFile(): string {
+    return join(this.folder, "tcpwrapd.yaml");
   }
 
   /** The processes that serve: the workers, or the daemon itself where it has none. */

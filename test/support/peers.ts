@@ -64,7 +64,10 @@ export async function talk(
       if (isHalfClosed) socket.end();
     });
     socket.on("data", (chunk: Buffer) => (text += chunk.toString()));
-    socket.on("end", () => (end ||= "end"));
+    socket.on("end", () => {
+      end ||= "end";
+      socket.end();
+    });
     socket.on("error", (error: NodeJS.ErrnoException) => (end = error.code ?? "error"));
     socket.on("close", () => resolve({ text, end }));
     socket.setTimeout(10_000, () => socket.destroy(Object.assign(new Error("silent"), { code: "silent" })));

@@ -1,0 +1,106 @@
+/** What the daemon makes of peers that announce their clients, and of services that are programs. */
+
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { test } from "node:test";
+import { RunningDaemon } from "../support/daemon.ts";
+import { startBackend, talk } from "../support/peers.ts";
+
+const service = (more: string): string =>
+  `names: {reverse: needed}\nservices: {sshd: {listen: ["127.0.0.1:0"], ${more}}}\n`;
+
+test("B17: rules and records are about the announced client; the record names the proxy too", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.1]}`),
+    allow: "sshd: 192.0.2.\n",
+    deny: "ALL: ALL\n",
+  });
+  const port = daemon.port("sshd");
+  const say = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 22\r\nhello";
+  assert.deepEqual(await talk(port, { say }), { text: "hello", end: "end" });
+  const accept = await daemon.find(({ event }) => event === "accept");
+  assert.deepEqual(accept.client, { address: "192.0.2.7", port: 4711 });
+  assert.equal((accept["proxy"] as { address: string }).address, "127.0.0.1");
+  await talk(port, { say: "PROXY TCP4 203.0.113.5 198.51.100.1 4711 22\r\nhello", isHalfClosed: false });
+  assert.equal((await daemon.find(({ event }) => event === "refuse")).client?.address, "203.0.113.5");
+});
+
+test("B13: a PROXY header from a peer that is not listed is refused, never believed", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.9]}`),
+    allow: "",
+    deny: "",
+  });
+  const port = daemon.port("sshd");
+  const header = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 22\r\n";
+  assert.equal((await talk(port, { say: header, isHalfClosed: false })).end, "ECONNRESET");
+  const refuse = await daemon.find(({ event }) => event === "refuse");
+  assert.deepEqual([refuse.client?.address, refuse.reason], ["127.0.0.1", "error"]);
+  assert.equal((await talk(port, { say: "plain" })).text, "plain");
+  assert.equal(backend.connections, 1);
+});
+
+test("B14: a listed peer without a header is reset after the time limit", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.1], timeout: 200ms}`),
+    allow: "",
+    deny: "",
+  });
+  assert.equal((await talk(daemon.port("sshd"), { isHalfClosed: false })).end, "ECONNRESET");
+  assert.match(
+    (await daemon.find(({ event }) => event === "refuse")).detail ?? "",
+    /PROXY header within the time limit/,
+  );
+  assert.equal(backend.connections, 0);
+});
+
+test("C7: a service with exec hands the socket to the program, which sees the true client", async (t) => {
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`exec: [/bin/sh, -c, 'read line; echo "$line from $REMOTE_ADDR"; exit 3']`),
+    allow: "sshd: 127.0.0.66\n",
+    deny: "ALL: ALL\n",
+  });
+  const seen = await talk(daemon.port("sshd"), { say: "hello\n", from: "127.0.0.66" });
+  assert.deepEqual(seen, { text: "hello from 127.0.0.66\n", end: "end" });
+  const end = await daemon.find(({ event }) => event === "end");
+  assert.deepEqual([end.cause, end.upBytes], ["handed_over", null]);
+  assert.match(end.detail ?? "", /exit status 3/);
+  assert.equal((await talk(daemon.port("sshd"), { isHalfClosed: false })).end, "ECONNRESET");
+});
+
+test("E2: refuse: close ends a refused client by a clean end, whatever it has sent", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "${backend.address}", refuse: close`),
+    deny: "ALL: ALL\n",
+  });
+  for (const say of ["", "GET / HTTP/1.0\r\n\r\n"]) {
+    assert.deepEqual(await talk(daemon.port("sshd"), { say, isHalfClosed: false }), { text: "", end: "end" });
+  }
+});
+
+test("E3: held clients keep no allowed client out", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "${backend.address}", refuse: hold, maxConnections: 2`),
+    allow: "sshd: 127.0.0.1\n",
+    deny: "ALL: ALL\n",
+  });
+  const port = daemon.port("sshd");
+  for (let client = 0; client < 10; client += 1) {
+    const held = connect({ port, host: "127.0.0.1", localAddress: "127.0.0.66" });
+    held.on("error", () => undefined);
+    t.after(() => held.destroy());
+  }
+  await daemon.find(() => daemon.records.filter(({ event }) => event === "refuse").length === 10);
+  assert.equal((await talk(port, { say: "in" })).text, "in");
+});

@@ -1,0 +1,57 @@
+/** What can be said about the unit files without a systemd. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+function lines(unit: string): string[] {
+  return readFileSync(new URL(`../../systemd/${unit}`, import.meta.url), "utf8").split("\n");
+}
+
+/** Directives of a unit or drop-in: key → values in order. */
+function directives(unit: string): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const line of lines(unit)) {
+    const [, key, value = ""] = /^([A-Za-z]+)=(.*)$/.exec(line) ?? [];
+    if (key !== undefined) found.set(key, [...(found.get(key) ?? []), value]);
+  }
+  return found;
+}
+
+test("the unit for one daemon per instance is the unit for one daemon, but for its names", () => {
+  const named = lines("tcpwrapd.service").map((line) =>
+    line
+      .replace("hosts.allow and hosts.deny", "hosts.allow and hosts.deny, for %i")
+      .replace("/etc/tcpwrapd/tcpwrapd.yaml", "/etc/tcpwrapd/%i.yaml")
+      .replace(/^RuntimeDirectory=tcpwrapd$/, "RuntimeDirectory=tcpwrapd-%i"),
+  );
+  const [, ...template] = lines("tcpwrapd@.service");
+  assert.deepEqual(template, named);
+});
+
+test("J9: the relay's unit names the one switch that Node cannot bear, and has it off", () => {
+  const unit = directives("tcpwrapd.service");
+  assert.equal(unit.has("MemoryDenyWriteExecute"), false);
+  assert.match(lines("tcpwrapd.service").join("\n"), /^# .*MemoryDenyWriteExecute=/m);
+});
+
+test("the drop-in for hand-over undoes only what the relay's unit does", () => {
+  const unit = directives("tcpwrapd.service");
+  const undone = [...directives("hand-over.conf").keys()].filter((key) => !unit.has(key));
+  assert.deepEqual(undone, []);
+});
+
+test("the drop-in for hand-over gives a reason before it undoes anything", () => {
+  const [, ...body] = lines("hand-over.conf").join("\n").split("[Service]\n");
+  const paragraphs = body.join("").split(/\n(?=# )/);
+  for (const paragraph of paragraphs) assert.match(paragraph, /^# .+[.]\n[A-Za-z]+=/);
+});
+
+test("the socket unit names its sockets, as the configuration must", () => {
+  const socket = directives("tcpwrapd.socket");
+  const [name] = socket.get("FileDescriptorName") ?? [];
+  const example = readFileSync(
+    new URL("../../config/examples/socket-activation.yaml", import.meta.url),
+    "utf8",
+  );
+  assert.ok(name !== undefined && example.includes(`systemd:${name}`));
+});
