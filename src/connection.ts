@@ -23,6 +23,7 @@ import type { Limits } from "./listen/limits.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import { dial, DialError } from "./relay/dial.ts";
+import { buildProxyHeader } from "./relay/proxy-header.ts";
 import { abortCause, type Relay } from "./relay/relay.ts";
 import type { Session, Sessions } from "./sessions.ts";
 
@@ -47,7 +48,7 @@ export interface Service {
 
 /** Where allowed clients go: to a backend by a relay, or to a program that gets their socket. */
 export type Target =
-  | { readonly kind: "backend"; readonly endpoint: BackendEndpoint }
+  | { readonly kind: "backend"; readonly endpoint: BackendEndpoint; readonly sendProxy?: "v1" | "v2" }
   | { readonly kind: "exec"; readonly argv: readonly [string, ...string[]] };
 
 /** What all connections share. */
@@ -88,6 +89,7 @@ export async function serve(client: Socket, service: Service, shared: SharedPort
     if (place === undefined) return entry.refused({ reason: "limit" });
     const decision = await judge(client, { ...peer, processId: ports.processId }, service, ports, entry);
     record(decision, client, service, ports, entry);
+    nameLater(decision, ports, entry);
     const acted = await act(decision.verdict, client, decision.request, portsOfAct(service, ports, entry));
     if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
     if (acted.kind !== "relay") return await finish(acted, ports, entry);
@@ -207,6 +209,12 @@ function record(
   }
 }
 
+/** With `names.reverse: always` the record of the end has the name, though no rule has waited for it. */
+function nameLater({ verdict, request }: Decision, { lookups }: Ports, entry: Entry): void {
+  if (verdict.kind === "refuse") return; // its only record is written
+  void lookups.ahead(request)?.then((named) => entry.learn(named));
+}
+
 function portsOfAct(service: Service, ports: Ports, entry: Entry): ActPorts {
   return {
     ...ports.act,
@@ -234,10 +242,21 @@ async function join(
     return await handed.gone;
   }
   const backend = await dial(target.endpoint, { connectTimeoutMs, signal: ports.stop });
+  if (target.sendProxy !== undefined) backend.write(proxyHeader(target.sendProxy, request, entry.id));
   ports.session.backend = backend;
   const relayed = await ports.relay(client, backend, { idleMs, signal: ports.stop });
   const { detail } = ports.session;
   entry.ended({ ...relayed, ...(detail !== undefined && { detail }) });
+}
+
+/** Tells the backend who its client is: always the first thing that it hears, in one write. */
+function proxyHeader(version: "v1" | "v2", { client, server }: Request, uniqueId: string): Buffer {
+  if (client.port === undefined || server.port === undefined) return buildProxyHeader({ version, uniqueId }); // a unix socket
+  const connection = {
+    client: { address: client.address, port: client.port },
+    server: { address: server.address, port: server.port },
+  };
+  return buildProxyHeader({ version, connection, uniqueId });
 }
 
 /** Ends the entry of a connection that goes to no backend. */

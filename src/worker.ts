@@ -318,8 +318,14 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number): Se
   };
 }
 
-function targetOf({ backend, exec }: ServiceSettings): Pick<Service, "target" | "targetText"> {
+function targetOf({ backend, exec, proxyProtocol }: ServiceSettings): Pick<Service, "target" | "targetText"> {
   if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
   if (backend === undefined) throw new Error("a service without a target: the schema lets none through");
-  return { target: { kind: "backend", endpoint: backend }, targetText: printEndpoint(backend) };
+  const { send } = proxyProtocol;
+  const target = {
+    kind: "backend",
+    endpoint: backend,
+    ...(send !== undefined && { sendProxy: send }),
+  } as const;
+  return { target, targetText: printEndpoint(backend) };
 }

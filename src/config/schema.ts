@@ -39,6 +39,7 @@ const proxyProtocol = z.strictObject({
       'networks whose PROXY header (version 1 or 2) is demanded and believed; "unix" for unix-socket peers',
     ),
   timeout: duration.prefault("3s").describe("time for a listed peer to send its header"),
+  send: z.enum(["v1", "v2"]).optional().describe("tell the backend who its client is; it must expect that"),
 });
 
 const service = z
@@ -69,16 +70,22 @@ const service = z
     maxConnections: count.default(5000).describe("clients of this service at once; more are refused"),
     proxyProtocol: proxyProtocol.prefault({}),
   })
-  .superRefine(({ backend, exec, proxyProtocol: { acceptFrom } }, context) => {
+  .superRefine(({ backend, exec, proxyProtocol: { acceptFrom, send } }, context) => {
     if ((backend === undefined) === (exec === undefined)) {
       context.addIssue({ code: "custom", message: 'needs either "backend" or "exec"; write one of them' });
+    }
+    if (exec !== undefined && send !== undefined) {
+      const message =
+        '"exec" has no use for a PROXY header: the program has the socket itself; leave "send" out';
+      context.addIssue({ code: "custom", path: ["proxyProtocol", "send"], message });
     }
     if (exec !== undefined && acceptFrom.length > 0) {
       const message =
         '"exec" cannot follow a PROXY header: the program would see the proxy as its client; use "backend"';
       context.addIssue({ code: "custom", path: ["exec"], message });
     }
-  });
+  })
+  .meta({ oneOf: [{ required: ["backend"] }, { required: ["exec"] }] });
 
 const log = z.discriminatedUnion("to", [
   z.strictObject({
@@ -237,9 +244,6 @@ export type Settings = z.output<typeof schema>;
 
 /** One service as configured. */
 export type ServiceSettings = z.output<typeof service>;
-
-/** One place where records go. */
-export type LogSettings = z.output<typeof log>;
 
 function checked<Input, Value>(parse: (input: Input) => Value | undefined, wrong: string, hint: string) {
   return (input: Input, context: z.RefinementCtx<Input>): Value => {

@@ -13,14 +13,16 @@ export interface HostsEntry {
 }
 
 /**
- * A hosts file that is read again when it has changed. Each question costs one stat(2): what is asked after an edit is
- * answered by the edited file, and no watch can go blind on a rename.
+ * A hosts file that is read again when it has changed. A stat(2) before the first question of each turn of the event loop
+ * tells: what is asked after an edit is answered by the edited file, a burst of questions costs one call, and no watch can go
+ * blind on a rename.
  *
  * A missing or unreadable file reads as empty, as it does for the C library. Source: hosts(5), nsswitch.conf(5) "files".
  */
 export class HostsFile {
   readonly #path: string;
   #stamp = "never";
+  #isFresh = false;
   #names = new Map<string, string>();
   #entries = new Map<string, { canonical: string; addresses: string[] }>();
 
@@ -48,6 +50,9 @@ export class HostsFile {
   }
 
   #refresh(): void {
+    if (this.#isFresh) return;
+    this.#isFresh = true;
+    setImmediate(() => (this.#isFresh = false)).unref();
     const stamp = stampOf(this.#path);
     if (stamp === this.#stamp) return;
     this.#stamp = stamp;

@@ -31,8 +31,8 @@ export interface LookupOptions {
 }
 
 /**
- * A thousand new peers within a second must not stand in line behind a server that takes 0.4 s for both questions; a line of
- * twice the number would only fill the receive buffer of the one UDP socket that all questions share.
+ * A thousand new peers within a second must not stand in line behind a server that takes 0.4 s for both questions; far more at
+ * once would only overflow receive buffers, here and there.
  */
 const defaultInFlight = 1000;
 const defaultCacheEntries = 10_000;

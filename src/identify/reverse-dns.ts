@@ -110,43 +110,58 @@ export class ReverseDns {
   }
 
   async #search(address: Address, key: string): Promise<FoundName> {
-    const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(), this.#options.timeoutMs);
+    const basis = this.#basis;
     try {
-      const basis = this.#basis;
-      const { found, lifetimeMs } = await this.#withinLimit(address, limit.signal);
+      const { found, lifetimeMs } = await this.#withinLimit(address);
       if (basis === this.#basis) this.#cache.set(key, found, lifetimeMs);
       if (found.warning !== undefined) this.#options.warn?.(found.warning);
       return found;
     } catch {
       return failed("error"); // a fault of ours must not leave the connection undecided
-    } finally {
-      clearTimeout(timer);
     }
   }
 
-  async #withinLimit(address: Address, signal: AbortSignal): Promise<Answer> {
+  async #withinLimit(address: Address): Promise<Answer> {
+    const endsAt = performance.now() + this.#options.timeoutMs;
     const inHosts = this.#hosts.nameOf(address);
-    let progress: Progress = inHosts === undefined ? { kind: "asking" } : checked(inHosts, address);
+    const search: Search = {
+      progress: inHosts === undefined ? { kind: "asking" } : checked(inHosts, address),
+    };
+    const { progress } = search;
     if (progress.kind === "done") return progress.answer;
     if (progress.kind === "named") {
       const answer = this.#confirmByHosts(progress.name, address);
       if (answer !== undefined) return answer;
     }
-    const release = await this.#slots.take(signal);
+    const release =
+      this.#slots.tryTake() ?? (await this.#slots.take(AbortSignal.timeout(this.#options.timeoutMs)));
     if (release === undefined) return tooLate(progress, address);
-    const work = async (): Promise<Answer> => {
-      try {
-        if (progress.kind === "asking") progress = await askBackwards(this.#resolver.current(), address);
-        if (progress.kind === "done") return progress.answer;
-        if (signal.aborted) return tooLate(progress, address); // do not ask what nobody waits for
-        const answer = this.#confirmByHosts(progress.name, address);
-        return answer ?? (await askForwards(this.#resolver.current(), progress.name, address));
-      } finally {
-        release(); // not at the limit but here: until then the questions are still under way
-      }
-    };
-    return unlessAborted(work(), signal, () => tooLate(progress, address));
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        const { progress } = search;
+        search.progress = { kind: "over" };
+        resolve(tooLate(progress, address));
+      }, endsAt - performance.now());
+      this.#ask(search, address)
+        .then(resolve, reject)
+        .finally(() => {
+          clearTimeout(timer);
+          release(); // not at the limit but here: until then the questions are still under way
+        });
+    });
+  }
+
+  async #ask(search: Search, address: Address): Promise<Answer> {
+    if (search.progress.kind === "asking") {
+      const backward = await askBackwards(this.#resolver.current(), address);
+      // The limit came first: do not ask what nobody waits for.
+      if (search.progress.kind === "asking") search.progress = backward;
+    }
+    const { progress } = search;
+    if (progress.kind === "done") return progress.answer;
+    if (progress.kind !== "named") return tooLate(progress, address);
+    const answer = this.#confirmByHosts(progress.name, address);
+    return answer ?? (await askForwards(this.#resolver.current(), progress.name, address));
   }
 
   #confirmByHosts(name: string, address: Address): Answer | undefined {
@@ -166,7 +181,12 @@ type Backward =
   { readonly kind: "named"; readonly name: string } | { readonly kind: "done"; readonly answer: Answer };
 
 /** How far a search has come; the limit ends it with what is known by then. */
-type Progress = { readonly kind: "asking" } | Backward;
+type Progress = { readonly kind: "asking" } | Backward | { readonly kind: "over" };
+
+/** One search under way. */
+interface Search {
+  progress: Progress;
+}
 
 const nobody: FoundName = { name: "unknown", status: "error" };
 

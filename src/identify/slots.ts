@@ -18,6 +18,11 @@ export class Slots {
     return { taken: this.#taken, waiting: this.#waiting.size, total: this.#total };
   }
 
+  /** Takes a place if one is free and nobody is in line for it. */
+  tryTake(): Release | undefined {
+    return this.#taken < this.#total ? this.#grant() : undefined;
+  }
+
   /**
    * Waits for a place, first come first served.
    *

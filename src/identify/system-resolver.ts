@@ -14,12 +14,14 @@ export interface ResolverOptions {
 }
 
 /**
- * Hands out the resolver to ask with. A resolver of Node keeps the servers that it read when it was made, so after a change
+ * Hands out the resolver to ask with: one of several in turn, because each has one UDP socket, and the answers to a burst of
+ * questions overflow the receive buffer of a single one. A resolver of Node keeps the servers that it read when it was made, so after a change
  * of resolv.conf there is a new one; questions under way end on the old one.
  */
 export class SystemResolver {
   readonly #options: ResolverOptions;
-  #resolver: dns.Resolver;
+  #resolvers: readonly dns.Resolver[];
+  #turn = 0;
   #stamp: string;
   #checkedAt: number;
   #generation = 0;
@@ -29,7 +31,7 @@ export class SystemResolver {
     this.#options = options;
     this.#stamp = stampOf();
     this.#checkedAt = options.now();
-    this.#resolver = this.#create();
+    this.#resolvers = this.#create();
   }
 
   /** Grows with every change of the servers: what older ones said may be wrong now. */
@@ -41,12 +43,15 @@ export class SystemResolver {
   /** The resolver to ask the next question with; do not keep it. */
   current(): dns.Resolver {
     this.#refresh();
-    return this.#resolver;
+    this.#turn = (this.#turn + 1) % this.#resolvers.length;
+    const resolver = this.#resolvers[this.#turn];
+    if (resolver === undefined) throw new Error("no resolver");
+    return resolver;
   }
 
-  /** Ends every question under way on the current resolver with ECANCELLED. */
+  /** Ends every question under way on the current resolvers with ECANCELLED. */
   close(): void {
-    this.#resolver.cancel();
+    for (const resolver of this.#resolvers) resolver.cancel();
   }
 
   #refresh(): void {
@@ -58,20 +63,21 @@ export class SystemResolver {
     if (stamp === this.#stamp) return;
     this.#stamp = stamp;
     this.#generation++;
-    this.#resolver = this.#create();
+    this.#resolvers = this.#create();
   }
 
-  #create(): dns.Resolver {
-    // A second server, or a second try, must get its turn before the whole look-up is over; later tries wait longer.
-    const resolver = new dns.Resolver({
-      timeout: Math.max(50, Math.floor(this.#options.timeoutMs / 4)),
-      tries: 2,
+  #create(): readonly dns.Resolver[] {
+    return Array.from({ length: sockets }, () => {
+      // A second server, or a second try, must get its turn before the whole look-up is over; later tries wait longer.
+      const timeout = Math.max(50, Math.floor(this.#options.timeoutMs / 4));
+      const resolver = new dns.Resolver({ timeout, tries: 2 });
+      if (this.#options.servers.length > 0) resolver.setServers(this.#options.servers);
+      return resolver;
     });
-    if (this.#options.servers.length > 0) resolver.setServers(this.#options.servers);
-    return resolver;
   }
 }
 
+const sockets = 8;
 const resolvConf = "/etc/resolv.conf";
 const checkEveryMs = 1000;
 

@@ -91,7 +91,7 @@ export function formatRfc3164(message: SyslogMessage, maxBytes: number): string 
  */
 export function formatRfc5424(message: SyslogMessage, maxBytes: number): string {
   const start =
-    `<${priority(message.facility, message.level)}>1 ${new Date(message.timeMs).toISOString()} ` +
+    `<${priority(message.facility, message.level)}>1 ${isoTime(message.timeMs)} ` +
     `${message.hostname ?? "-"} ${message.tag} ${message.pid} ${message.messageId} `;
   const data = structuredData(message.data);
   const head = `${start}${start.length + data.length > maxBytes / 2 ? "-" : data} `;
@@ -124,6 +124,18 @@ function bsdTime(timeMs: number): string {
   bsdSecond = second;
   bsdText = `${MONTHS[date.getMonth()] ?? ""} ${String(date.getDate()).padStart(2, " ")} ${clock.join(":")}`;
   return bsdText;
+}
+
+let isoMs = Number.NaN;
+let isoText = "";
+
+/** RFC 3339 in UTC, the same text for all messages of a millisecond. */
+export function isoTime(timeMs: number): string {
+  if (timeMs !== isoMs) {
+    isoText = new Date(timeMs).toISOString();
+    isoMs = timeMs;
+  }
+  return isoText;
 }
 
 /** Source: RFC 5424 section 6.3; `"`, `\` and `]` are escaped in values. */

@@ -4,7 +4,7 @@ import { prettyFactory } from "pino-pretty";
 
 import type { Severity } from "../access/types.ts";
 import type { SyslogMessage } from "../platform/syslog.ts";
-import { formatRfc3164, formatRfc5424, priority, SYSLOG_LEVELS } from "../platform/syslog.ts";
+import { formatRfc3164, formatRfc5424, isoTime, priority, SYSLOG_LEVELS } from "../platform/syslog.ts";
 import { escapeWord } from "./escape.ts";
 import type { Form } from "./queued-sink.ts";
 import type { Fields, Level, LogRecord } from "./records.ts";
@@ -36,8 +36,8 @@ const RAW_IN_JSON = /[\u007f-\u009f\u2028\u2029]/gu;
 
 /** `TIME TAG[PID]: SENTENCE`, time in UTC as RFC 3339 writes it. */
 export function textForm(pid: number): Form {
-  const time = isoTime();
-  return (record) => `${time(record.timeMs)} ${escapeWord(record.tag)}[${pid}]: ${sentence(record.fields)}\n`;
+  return (record) =>
+    `${isoTime(record.timeMs)} ${escapeWord(record.tag)}[${pid}]: ${sentence(record.fields)}\n`;
 }
 
 /** For systemd's journal on standard output: `<LEVEL>TAG[PID]: SENTENCE`; the journal has the time. Source: sd-daemon(3). */
@@ -50,12 +50,11 @@ export function journalForm(pid: number): Form {
 export function jsonForm(): Form {
   let line = "";
   let timeMs = 0;
-  const time = isoTime();
   const logger = pino(
     {
       level: "trace",
       base: null,
-      timestamp: () => `,"time":"${time(timeMs)}"`,
+      timestamp: () => `,"time":"${isoTime(timeMs)}"`,
       formatters: { level: (label) => ({ level: label }) },
     },
     {
@@ -153,19 +152,6 @@ function dataOf(fields: Fields): [string, string][] {
   if ("downBytes" in fields) add("downBytes", fields.downBytes);
   if ("generation" in fields) add("generation", fields.generation);
   return data;
-}
-
-/** Milliseconds as RFC 3339 text in UTC; the same text is used again within a millisecond. */
-function isoTime(): (timeMs: number) => string {
-  let lastMs = Number.NaN;
-  let text = "";
-  return (timeMs) => {
-    if (timeMs !== lastMs) {
-      lastMs = timeMs;
-      text = new Date(timeMs).toISOString();
-    }
-    return text;
-  };
 }
 
 function asEscape(character: string): string {

@@ -4,7 +4,7 @@ import { randomInt } from "node:crypto";
 const DIGITS = "0123456789abcdefghjkmnpqrstvwxyz";
 
 /**
- * Makes a source of ids: nine digits of milliseconds since the epoch, four that tell processes apart, three that count
+ * Makes a source of ids: nine digits of milliseconds since the epoch, four that tell processes apart, two that count
  * within the millisecond, all base 32. A clock that goes back does not repeat an id: the time of the last one is kept.
  *
  * @param instance tells the processes of one machine apart, 0 to 2^20 - 1
@@ -16,14 +16,19 @@ export function idSource(now: () => number, instance: number = randomInt(2 ** 20
   let count = 0;
   return () => {
     const ms = now();
-    if (ms > lastMs || count === 32 ** 3) {
+    if (ms > lastMs || count === PER_MILLISECOND) {
       lastMs = Math.max(ms, lastMs + 1);
       prefix = digits(lastMs, 9) + own;
       count = 0;
     }
-    return prefix + digits(count++, 3);
+    return prefix + (COUNTS[count++] ?? "");
   };
 }
+
+const PER_MILLISECOND = 32 ** 2;
+
+/** Every count within a millisecond as text: an id is made for each connection. */
+const COUNTS: readonly string[] = Array.from({ length: PER_MILLISECOND }, (_, count) => digits(count, 2));
 
 function digits(value: number, width: number): string {
   let text = "";

@@ -2,15 +2,19 @@
 import type { Diagnostic, Endpoint, Severity } from "../access/types.ts";
 import type { Counters } from "./counters.ts";
 import { createCounters } from "./counters.ts";
-import type { EntryHost, OpenSession } from "./entry.ts";
+import type { DecisionFields, EntryHost, OpenSession } from "./entry.ts";
 import { Entry } from "./entry.ts";
 import { idSource } from "./ids.ts";
-import type { DiagnosticFields, Fields, Level, LogRecord } from "./records.ts";
-import { LEVELS } from "./records.ts";
+import type { FloodSettings } from "./flood.ts";
+import { Flood } from "./flood.ts";
+import type { DiagnosticFields, EndFields, Fields, Level, LogRecord } from "./records.ts";
 import type { Sink, SinkState } from "./sink.ts";
 
 /** More of them than this are cut from one `tables` record; they are counted all the same. */
 const MAX_DIAGNOSTICS = 100;
+
+/** How much a level matters. */
+const RANK: Readonly<Record<Level, number>> = { debug: 0, info: 1, warn: 2, error: 3, fatal: 4 };
 
 /** The tag of records about ourselves. */
 const OWN_TAG = "tcpwrapd";
@@ -23,6 +27,8 @@ export interface JournalOptions {
   readonly now?: () => number;
   /** Milliseconds that never jump, for durations; absent = the system's. */
   readonly monotonic?: () => number;
+  /** Absent = every refusal is written in full, whatever comes. */
+  readonly flood?: FloodSettings;
   /** Tells the processes of one machine apart in ids, 0 to 2^20 - 1; absent = random. */
   readonly instance?: number;
 }
@@ -49,21 +55,24 @@ export class Journal {
   readonly #now: () => number;
   readonly #nextId: () => string;
   readonly #counters = new Map<string, Counters>();
-  readonly #open = new Map<string, Entry>();
+  readonly #open = new Set<Entry>();
   readonly #host: EntryHost;
+  readonly #flood: Flood | undefined;
 
   constructor(options: JournalOptions) {
     this.#sinks = options.sinks;
-    this.#threshold = LEVELS.indexOf(options.level ?? "info");
+    this.#threshold = RANK[options.level ?? "info"];
     this.#now = options.now ?? Date.now;
     this.#nextId = idSource(this.#now, options.instance);
     this.#host = {
       monotonic: options.monotonic ?? (() => performance.now()),
       countersOf: (service) => this.#countersOf(service),
-      write: (level, tag, fields, severity) => this.#write(level, tag, fields, severity),
-      diagnose: (found, tag, about) => this.#write(levelOf(found), tag, diagnosticFields(found, about)),
-      forget: (id) => this.#open.delete(id),
+      write: (level, fields, severity, diagnostics) =>
+        this.#writeConnection(level, fields, severity, diagnostics),
+      forget: (entry) => this.#open.delete(entry),
     };
+    this.#flood =
+      options.flood && new Flood(options.flood, (fields) => this.#write("warn", fields.daemon, fields));
     for (const sink of this.#sinks) this.#hear(sink);
   }
 
@@ -74,8 +83,8 @@ export class Journal {
     readonly client: Endpoint;
     readonly server: Endpoint;
   }): Entry {
-    const entry = new Entry(this.#host, { ...about, id: this.#nextId(), timeMs: this.#now() });
-    this.#open.set(entry.id, entry);
+    const entry = new Entry(this.#host, about, this.#nextId(), this.#now());
+    this.#open.add(entry);
     return entry;
   }
 
@@ -107,6 +116,7 @@ export class Journal {
 
   /** The last record of a run; close the journal after it. */
   stopped(detail?: string): void {
+    this.#flood?.flush();
     this.#life("stopped", detail);
   }
 
@@ -127,7 +137,7 @@ export class Journal {
 
   /** The connections that are open now, oldest first. */
   sessions(): OpenSession[] {
-    return Array.from(this.#open.values(), (entry) => entry.session());
+    return Array.from(this.#open, (entry) => entry.session());
   }
 
   /** How many connections are open now, undecided ones too. */
@@ -142,6 +152,7 @@ export class Journal {
 
   /** Delivers what is queued, as far as that goes within the limit. Never rejects. */
   async close(withinMs: number): Promise<void> {
+    this.#flood?.flush();
     await Promise.allSettled(this.#sinks.map((sink) => sink.close(withinMs)));
   }
 
@@ -170,23 +181,32 @@ export class Journal {
     this.#write("info", OWN_TAG, { event, ...(detail === undefined ? undefined : { detail }) });
   }
 
+  /** A decision or an end, after what was wrong on the way to it. */
+  #writeConnection(
+    level: Level,
+    fields: DecisionFields | EndFields,
+    severity: Severity | undefined,
+    diagnostics: readonly Diagnostic[],
+  ): void {
+    if (fields.event === "refuse" && this.#flood?.admits(fields) === false) return;
+    for (const found of diagnostics) {
+      this.#write(levelOf(found), fields.daemon, diagnosticFields(found, fields));
+    }
+    this.#write(level, fields.daemon, fields, severity);
+  }
+
   #write(level: Level, tag: string, fields: Fields, severity?: Severity): void {
     this.#send(this.#stamp(level, tag, fields, severity));
   }
 
   #send(record: LogRecord): void {
-    if (LEVELS.indexOf(record.level) < this.#threshold) return;
+    if (RANK[record.level] < this.#threshold) return;
     for (const sink of this.#sinks) sink.write(record);
   }
 
   #stamp(level: Level, tag: string, fields: Fields, severity?: Severity): LogRecord {
-    return {
-      timeMs: this.#now(),
-      level,
-      tag,
-      fields,
-      ...(severity === undefined ? undefined : { severity }),
-    };
+    const timeMs = this.#now();
+    return severity === undefined ? { timeMs, level, tag, fields } : { timeMs, level, tag, fields, severity };
   }
 
   #countersOf(service: string): Counters {
@@ -207,7 +227,7 @@ function diagnosticFields(found: Diagnostic, about?: { service: string; id: stri
   const { file, line, column, code, message, hint } = found;
   return {
     event: "diagnostic",
-    ...about,
+    ...(about === undefined ? undefined : { service: about.service, id: about.id }),
     code,
     message,
     file,

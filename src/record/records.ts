@@ -1,5 +1,5 @@
 /** The records that tcpwrapd writes: one shape per event, as the JSON form prints it. docs/records.md lists the same fields. */
-import type { Diagnostic, Severity } from "../access/types.ts";
+import type { Diagnostic, NameStatus, Severity } from "../access/types.ts";
 
 /** How much a record matters, least first. The words are pino's, so that its own tools understand them. */
 export const LEVELS = ["debug", "info", "warn", "error", "fatal"] as const;
@@ -33,6 +33,8 @@ export interface Side {
   readonly address: string;
   readonly port?: number;
   readonly name?: string;
+  /** How the search for the name ended; absent where nobody has searched. */
+  readonly nameStatus?: NameStatus;
 }
 
 /** Where the rule that decided stands. */
@@ -41,7 +43,10 @@ export interface RulePlace {
   readonly line: number;
 }
 
-/** What every record about a connection carries. */
+/**
+ * What every record about a connection carries. Absent fields may also be there as undefined: objects of one shape are
+ * made and written faster, and neither JSON nor words show a difference.
+ */
 export interface ConnectionFields {
   readonly service: string;
   /** The process name that the tables match on. */
@@ -50,36 +55,38 @@ export interface ConnectionFields {
   readonly id: string;
   readonly client: Side & { readonly user?: string };
   readonly server: Side;
+  /** The peer that announced the client by a PROXY header; absent where the client came by itself. */
+  readonly proxy?: Side | undefined;
 }
 
 export interface AcceptFields extends ConnectionFields {
   readonly event: "accept";
   /** Absent where no rule matched. */
-  readonly rule?: RulePlace;
+  readonly rule?: RulePlace | undefined;
   /** As it is configured: host:port, unix:/path, or the program. */
   readonly backend: string;
   /** From accept to verdict. */
   readonly decisionMs: number;
   /** The generation of the tables that decided. */
-  readonly generation?: number;
+  readonly generation?: number | undefined;
 }
 
 export interface RefuseFields extends ConnectionFields {
   readonly event: "refuse";
-  readonly rule?: RulePlace;
+  readonly rule?: RulePlace | undefined;
   readonly reason: RefuseReason;
   /** What was wrong, for a reason that is no rule. */
-  readonly detail?: string;
+  readonly detail?: string | undefined;
   readonly decisionMs: number;
-  readonly generation?: number;
+  readonly generation?: number | undefined;
 }
 
 export interface TwistFields extends ConnectionFields {
   readonly event: "twist";
-  readonly rule?: RulePlace;
+  readonly rule?: RulePlace | undefined;
   readonly command: string;
   readonly decisionMs: number;
-  readonly generation?: number;
+  readonly generation?: number | undefined;
 }
 
 export interface EndFields extends ConnectionFields {
@@ -91,7 +98,7 @@ export interface EndFields extends ConnectionFields {
   readonly durationMs: number;
   readonly cause: EndCause;
   /** The error behind the cause, where there was one. */
-  readonly detail?: string;
+  readonly detail?: string | undefined;
 }
 
 export interface TablesFields {
@@ -107,7 +114,7 @@ export interface TablesFields {
 export interface LifeFields {
   readonly event: "ready" | "draining" | "stopped";
   /** What an administrator wants to see beside the event, such as the listeners or the sessions left. */
-  readonly detail?: string;
+  readonly detail?: string | undefined;
 }
 
 export interface DiagnosticFields {

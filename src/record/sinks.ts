@@ -1,6 +1,7 @@
 /** Opens the sinks that the configuration asks for. */
 import type { Outlet } from "../platform/outlet.ts";
 import { describeDescriptor, openDescriptor } from "../platform/standard-output.ts";
+import { parseSyslogAddress } from "../platform/syslog-address.ts";
 import { openStreamSyslog, openUdpSyslog, openUnixSyslog } from "../platform/syslog-outlets.ts";
 import { journalForm, jsonForm, prettyForm, syslogForm, textForm } from "./forms.ts";
 import type { Form } from "./queued-sink.ts";
@@ -34,7 +35,6 @@ export interface SinkContext {
 }
 
 const STDOUT = 1;
-const DEFAULT_PORT = 514;
 
 /** Longest message: what receivers take by default on a local socket or a stream, and what the RFCs let them cut on UDP. */
 const MAX_BYTES = 8192;
@@ -48,24 +48,6 @@ const MAX_UDP_BYTES = { rfc3164: 1024, rfc5424: 2048 } as const;
  */
 export function openSinks(settings: readonly SinkSettings[], context: SinkContext): Sink[] {
   return settings.map((one) => (one.to === "stdout" ? openStdout(one, context) : openSyslog(one, context)));
-}
-
-/** Takes a syslog address apart; undefined = not one. For the configuration's check and for the sink. */
-export function parseSyslogAddress(
-  text: string,
-):
-  | { readonly kind: "unix"; readonly path: string }
-  | { readonly kind: "udp" | "tcp"; readonly host: string; readonly port: number }
-  | undefined {
-  if (text.startsWith("/")) return { kind: "unix", path: text };
-  const parts =
-    /^(?<kind>udp|tcp):\/\/(?:\[(?<v6>[0-9A-Fa-f:.]+)\]|(?<host>[^\s:/[\]]+))(?::(?<port>\d{1,5}))?$/.exec(
-      text,
-    )?.groups;
-  const host = parts?.["v6"] ?? parts?.["host"];
-  const port = Number(parts?.["port"] ?? DEFAULT_PORT);
-  if (parts === undefined || host === undefined || port === 0 || port > 65535) return undefined;
-  return { kind: parts["kind"] === "udp" ? "udp" : "tcp", host, port };
 }
 
 function openStdout(settings: StdoutSettings, context: SinkContext): Sink {

@@ -104,3 +104,37 @@ test("E3: held clients keep no allowed client out", async (t) => {
   await daemon.find(() => daemon.records.filter(({ event }) => event === "refuse").length === 10);
   assert.equal((await talk(port, { say: "in" })).text, "in");
 });
+
+for (const version of ["v1", "v2"] as const) {
+  test(`C3: the backend hears a PROXY header ${version} first, then what the client says`, async (t) => {
+    const backend = await startBackend(t);
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: service(`backend: "${backend.address}", proxyProtocol: {send: ${version}}`),
+      deny: "",
+      allow: "",
+    });
+    const { text } = await talk(daemon.port("sshd"), { say: "hello" });
+    assert.match(
+      text,
+      version === "v1"
+        ? /^PROXY TCP4 127\.0\.0\.1 127\.0\.0\.1 \d+ \d+\r\nhello$/
+        : /^\r\n\r\n\0\r\nQUIT\n.*hello$/s,
+    );
+    const end = await daemon.find(({ event }) => event === "end");
+    assert.equal(end.upBytes, 5, "the header is not the client's");
+  });
+}
+
+test("names.reverse: always puts the name into the end record though no rule has waited for it", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: "names: {reverse: always}\n",
+    allow: "sshd: ALL\n",
+    deny: "",
+  });
+  await talk(daemon.port("sshd"), { say: "hello" });
+  assert.equal((await daemon.find(({ event }) => event === "accept")).client?.name, undefined);
+  assert.equal((await daemon.find(({ event }) => event === "end")).client?.name, "localhost");
+});

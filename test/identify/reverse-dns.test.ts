@@ -330,16 +330,17 @@ async function withHosts(
   text: string,
   use: (
     find: (address: string) => Promise<FoundName>,
-    write: (text: string) => void,
+    write: (text: string) => Promise<void>,
     world: World,
   ) => Promise<void>,
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "hosts-"));
   const hostsFile = join(folder, "hosts");
   writeFileSync(hostsFile, text);
-  const write = (next: string): void => {
+  const write = async (next: string): Promise<void> => {
     writeFileSync(`${hostsFile}.new`, next);
     renameSync(`${hostsFile}.new`, hostsFile);
+    await new Promise((resolve) => setImmediate(resolve)); // a connection comes in a later turn
   };
   try {
     await inWorld(zone, (world) => use((address) => world.names.find(address), write, world), { hostsFile });
@@ -397,10 +398,10 @@ test("F8: an edit of the hosts file counts for the very next question, also for 
   withHosts("192.0.2.50 before", async (find, write) => {
     assert.equal((await find("192.0.2.50")).name, "before");
     assert.equal((await find("192.0.2.1")).name, "good.example.test");
-    write("192.0.2.50 after\n192.0.2.1 mine");
+    await write("192.0.2.50 after\n192.0.2.1 mine");
     assert.equal((await find("192.0.2.50")).name, "after");
     assert.equal((await find("192.0.2.1")).name, "mine");
-    write("");
+    await write("");
     assert.equal((await find("192.0.2.50")).name, "unknown");
     assert.equal((await find("192.0.2.1")).name, "good.example.test");
   }));

@@ -31,7 +31,7 @@ export interface Question {
 }
 
 export interface DnsServer {
-  /** For `setServers`: "127.0.0.1:PORT". */
+  /** For `setServers`. */
   readonly address: string;
   readonly port: number;
   /** Every question heard, in order. */
@@ -44,8 +44,8 @@ export interface DnsServer {
 /** What a server says to one question; undefined = nothing at all. */
 export type Answerer = (question: Question) => Reply | undefined;
 
-/** Starts a server on a free port of 127.0.0.1, or on the port given. */
-export async function startDns(answer: Answerer, port = 0): Promise<DnsServer> {
+/** Starts a server on a free port of 127.0.0.1, or where it is told. */
+export async function startDns(answer: Answerer, port = 0, host = "127.0.0.1"): Promise<DnsServer> {
   const socket = createSocket({ type: "udp4", recvBufferSize: 4 * 1024 * 1024 });
   const asked: Question[] = [];
   const timers = new Set<NodeJS.Timeout>();
@@ -64,11 +64,11 @@ export async function startDns(answer: Answerer, port = 0): Promise<DnsServer> {
     timers.add(timer);
     most = Math.max(most, timers.size);
   });
-  socket.bind(port, "127.0.0.1");
+  socket.bind(port, host);
   await once(socket, "listening");
   const bound = socket.address().port;
   return {
-    address: `127.0.0.1:${bound}`,
+    address: `${host}:${bound}`,
     port: bound,
     asked,
     mostAtOnce: () => most,

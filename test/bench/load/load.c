@@ -10,6 +10,10 @@
  *   load refused PORT SECONDS CONCURRENCY connect, wait for the end
  *   load idle PORT CONNS                  one byte to and fro on each, then holds them until stdin ends
  *
+ *   load exec FILE ARGV0                  runs FILE under another name: tcpd takes the daemon from it
+ *
+ * Started under the name "bench-echo" it echoes its standard input, as a daemon of inetd does.
+ *
  * Every client prints one line of JSON. Times are CLOCK_MONOTONIC.
  */
 #define _GNU_SOURCE
@@ -336,8 +340,23 @@ static void idle(int port, int conns)
 	}
 }
 
+static int echo_stdio(void)
+{
+	char buffer[4096];
+	ssize_t n;
+	while ((n = read(0, buffer, sizeof buffer)) > 0)
+		if (send_all(1, buffer, n)) return 1;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	size_t name = strlen(argv[0]);
+	if (name >= 10 && !strcmp(argv[0] + name - 10, "bench-echo")) return echo_stdio();
+	if (argc > 3 && !strcmp(argv[1], "exec")) {
+		execl(argv[2], argv[3], (char *)NULL);
+		fail(argv[2]);
+	}
 	struct rlimit files = { 65536, 65536 };
 	setrlimit(RLIMIT_NOFILE, &files);
 	signal(SIGPIPE, SIG_IGN);

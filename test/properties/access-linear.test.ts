@@ -1,0 +1,91 @@
+/** Hostile tables take linear time: a step that looked back over what it has read would take hours for one of these. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { decide } from "../../src/access/decide.ts";
+import { printTable } from "../../src/access/print.ts";
+import { loadText } from "../support/load-text.ts";
+
+const bytes = 1 << 20;
+const withinMs = 60_000;
+
+const repeated: [unit: string, because: string][] = [
+  ["\0", "NUL bytes"],
+  ["\0\n", "NUL bytes in lines"],
+  ["a\0\n", "lines glued for ever"],
+  ["\n", "newlines"],
+  ["\\\n", "joined lines of nothing"],
+  ["x\\\n", "joined lines"],
+  [" ", "blanks"],
+  [" \n", "blank lines"],
+  [":", "colons"],
+  ["[", "brackets that open"],
+  ["]", "brackets that close"],
+  ["a: b\n", "rules without end"],
+  ["a: b:\n", "empty options"],
+  ["a: b: c\n", "unknown options"],
+  ["no colon\n", "lines without colon"],
+  ["\xff", "bytes that are no UTF-8"],
+  ["\r", "CR without LF"],
+  ["a:*\n", "wildcards"],
+  ["a:/x\n", "the same file over and over"],
+];
+for (const [unit, because] of repeated) {
+  test(`1 MiB of ${JSON.stringify(unit)}: ${because}`, { timeout: withinMs }, () => {
+    const text = unit.repeat(bytes / unit.length);
+    survives(text, text, text);
+  });
+}
+
+const inOneLine: [start: string, unit: string, because: string][] = [
+  ["sshd: ", "ALL EXCEPT ", "deep exceptions"],
+  ["", "EXCEPT ", "nothing but exceptions, as daemons"],
+  ["sshd: ", "a@", "users"],
+  ["sshd: ", "*a", "one wildcard pattern"],
+  ["sshd: ", "* ", "many"],
+  ["sshd: ", "1.", "a quad of many parts"],
+  ["sshd: [", "0:", "an IPv6 address of many groups"],
+  ["sshd: 1.2.3.4/", "9", "a long mask"],
+  ["sshd: ALL:", " ", "an option of blanks"],
+  ["sshd: ALL:", ":", "many empty options"],
+  ["sshd: ALL: spawn ", "%a", "a long expansion"],
+  ["sshd: ALL: spawn ", "\\:", "escaped colons"],
+  ["sshd: ALL: umask ", "7", "a long number"],
+  ["sshd: ALL: severity ", ".", "dots"],
+  ["sshd: ALL: setenv ", "a ", "words"],
+];
+for (const [start, unit, because] of inOneLine) {
+  test(
+    `a line of ${JSON.stringify(start)} and ${JSON.stringify(unit)} for ever: ${because}`,
+    { timeout: withinMs },
+    () => {
+      const text = `${start + unit.repeat(300_000 / unit.length)}\n`;
+      survives(text, "", text);
+      survives("", text, "");
+    },
+  );
+}
+
+test("a line of 48 MiB is an error, and hosts.deny refuses at it", { timeout: withinMs }, () => {
+  const { tables, diagnostics } = loadText("", "x".repeat(48 << 20));
+  assert.deepEqual(
+    diagnostics.map(({ code }) => code),
+    ["line-too-long"],
+  );
+  assert.equal(decide(tables, request).kind, "refuse");
+});
+
+const request = {
+  daemon: "sshd",
+  client: { address: "192.0.2.1", name: "a.test" },
+  server: { address: "198.51.100.1", name: "b.test", port: 22 },
+  user: "bob",
+  commands: ["succeeded"],
+} as const;
+
+function survives(allow: string, deny: string, list: string): void {
+  const { tables } = loadText(`${allow}sshd: /list\n`, deny, { "/list": list });
+  for (const address of ["192.0.2.1", "2001:db8::1", "unknown"]) {
+    assert.notEqual(decide(tables, { ...request, client: { address, name: "a.test" } }).kind, "need");
+  }
+  assert.equal(typeof printTable(tables.allow), "string");
+}
