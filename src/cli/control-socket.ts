@@ -27,13 +27,13 @@ export class ControlSocket {
 
   /** A default path that cannot be had is worth a warning; rejects with a `ControlError` for one that was asked for. */
   async open(api: ControlApi): Promise<void> {
-    const { socket: path, owner, group, mode } = this.#settings;
+    const { socket: path, owner, group } = this.#settings;
     const warn = (code: string) => (message: string) => this.#journal.warn({ code, message });
     try {
       this.#server = await openControl({
         api,
         path,
-        mode: Number.parseInt(mode, 8),
+        mode: 0o660,
         ...(owner !== undefined && { owner }),
         ...(group !== undefined && { group }),
         onTrouble: warn("control"),

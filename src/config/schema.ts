@@ -227,10 +227,6 @@ export const schema = z.strictObject({
         .optional()
         .describe("user that owns the socket; default: who started the daemon"),
       group: z.string().min(1).optional().describe("group that may use it too"),
-      mode: z
-        .string()
-        .regex(/^0?[0-7]{3}$/, 'write an octal mode, such as "0660"')
-        .default("0660"),
     })
     .prefault({}),
   log: z
