@@ -6,6 +6,8 @@ import { promisify } from "node:util";
 
 import type { Outlet } from "./outlet.ts";
 
+const PIPE_BUF = 4096; // of Linux
+
 const writeAsync = promisify(write);
 
 /** What a log descriptor leads to, as far as the form of the lines depends on it. */
@@ -70,14 +72,30 @@ class StreamOutlet implements Outlet {
     this.#socket.on("close", () => occupy(fd));
   }
 
-  send(lines: readonly string[]): Promise<number> {
+  /** Supervisor and workers share a pipe: what is written at once stays together only up to PIPE_BUF. Source: pipe(7). */
+  async send(lines: readonly string[]): Promise<number> {
+    for (let taken = 0; taken < lines.length;) {
+      let text = lines[taken] ?? "";
+      let bytes = Buffer.byteLength(text);
+      for (taken += 1; taken < lines.length; taken += 1) {
+        const next = lines[taken] ?? "";
+        bytes += Buffer.byteLength(next);
+        if (bytes > PIPE_BUF) break;
+        text += next;
+      }
+      await this.#write(text);
+    }
+    return lines.length;
+  }
+
+  #write(text: string): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#socket.destroyed) {
         reject(this.#error ?? new Error("closed"));
         return;
       }
-      this.#socket.write(lines.join(""), (error) => {
-        if (error === undefined || error === null) resolve(lines.length);
+      this.#socket.write(text, (error) => {
+        if (error === undefined || error === null) resolve();
         else reject(error);
       });
     });
