@@ -24,7 +24,8 @@ import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import { dial, DialError } from "./relay/dial.ts";
 import { buildProxyHeader } from "./relay/proxy-header.ts";
-import type { Relay } from "./relay/relay.ts";
+import { abortCause, type Relay } from "./relay/relay.ts";
+import type { Session, Sessions } from "./sessions.ts";
 
 /** One configured listener with its daemon name and backend. */
 export interface Service {
@@ -51,7 +52,7 @@ export type Target =
   | { readonly kind: "exec"; readonly argv: readonly [string, ...string[]] };
 
 /** What all connections share. */
-export interface Ports {
+export interface SharedPorts {
   readonly journal: Journal;
   readonly limits: Limits;
   readonly tables: Pick<LiveTables, "fresh" | "settled">;
@@ -61,7 +62,13 @@ export interface Ports {
   readonly lingers: Lingers;
   readonly relay: Relay;
   readonly processId: number;
-  /** Aborted, with the cause to record, when every connection has to end at once. */
+  readonly sessions: Sessions;
+}
+
+/** What one connection has of its own besides. */
+interface Ports extends SharedPorts {
+  readonly session: Session;
+  /** Aborted, with the cause to record, when this connection has to end at once. */
   readonly stop: AbortSignal;
 }
 
@@ -70,20 +77,22 @@ export interface Ports {
  *
  * @param client accepted and paused; it is closed when the promise resolves, which is never rejected
  */
-export async function serve(client: Socket, service: Service, ports: Ports): Promise<void> {
+export async function serve(client: Socket, service: Service, shared: SharedPorts): Promise<void> {
   client.on("error", heard); // before the first await: an "error" that nobody hears ends the process
   const peer = requestOf(client, service.daemon);
-  const entry = ports.journal.open({ service: service.name, ...(peer ?? nobody(service.daemon)) });
+  const entry = shared.journal.open({ service: service.name, ...(peer ?? nobody(service.daemon)) });
+  const session = shared.sessions.enter(entry.id);
+  const ports: Ports = { ...shared, session, stop: session.signal };
   const place = ports.limits.enter(service.name, service.maxConnections);
   try {
     if (peer === undefined) return entry.refused({ reason: "aborted" });
     if (place === undefined) return entry.refused({ reason: "limit" });
     const decision = await judge(client, { ...peer, processId: ports.processId }, service, ports, entry);
-    record(decision, service, entry);
+    record(decision, client, service, ports, entry);
     nameLater(decision, ports, entry);
     const acted = await act(decision.verdict, client, decision.request, portsOfAct(service, ports, entry));
     if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
-    if (acted.kind !== "relay") return await finish(acted, entry);
+    if (acted.kind !== "relay") return await finish(acted, ports, entry);
     if (acted.lingerSeconds !== undefined) ports.lingers.watch(client, acted.lingerSeconds);
     await join(client, decision.request, service, ports, entry);
   } catch (cause) {
@@ -92,6 +101,7 @@ export async function serve(client: Socket, service: Service, ports: Ports): Pro
     place?.leave();
     reset(client);
     entry.close();
+    ports.sessions.leave(session);
   }
 }
 
@@ -130,7 +140,10 @@ async function judge(
     const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(limit()));
     for (;;) {
       const step = decide(tables, request);
-      if (step.kind !== "need") return { verdict: step, request, generation: number };
+      if (step.kind !== "need") {
+        if (step.kind !== "refuse") ports.session.judged = request;
+        return { verdict: step, request, generation: number };
+      }
       request = await find(step.fact, request, ports, limit(), entry);
       limit().throwIfAborted();
     }
@@ -173,11 +186,22 @@ async function find(
 }
 
 /** Writes the decision down before anything is done about it. */
-function record(decision: Decision, service: Service, entry: Entry): void {
+function record(
+  decision: Decision,
+  client: Socket,
+  service: Service,
+  { session }: Ports,
+  entry: Entry,
+): void {
   const { verdict } = decision;
   switch (verdict.kind) {
     case "allow":
-      return entry.accepted({ ...decision, backend: service.targetText });
+      return entry.accepted({
+        ...decision,
+        backend: service.targetText,
+        // What each socket has read, by whatever relay.
+        traffic: () => ({ upBytes: client.bytesRead, downBytes: session.backend?.bytesRead ?? 0 }),
+      });
     case "refuse":
       return entry.refused(decision);
     case "twist":
@@ -213,13 +237,16 @@ async function join(
   if (target.kind === "exec") {
     const handed = await handOver(target.argv, client, request, portsOfAct(service, ports, entry));
     if (handed.kind !== "refused")
-      return await finish(handed.kind === "failed" ? handed : { ...handed, kind: "twisted" }, entry);
+      return await finish(handed.kind === "failed" ? handed : { ...handed, kind: "twisted" }, ports, entry);
     entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: handed.detail });
     return await handed.gone;
   }
   const backend = await dial(target.endpoint, { connectTimeoutMs, signal: ports.stop });
   if (target.sendProxy !== undefined) backend.write(proxyHeader(target.sendProxy, request, entry.id));
-  entry.ended(await ports.relay(client, backend, { idleMs, signal: ports.stop }));
+  ports.session.backend = backend;
+  const relayed = await ports.relay(client, backend, { idleMs, signal: ports.stop });
+  const { detail } = ports.session;
+  entry.ended({ ...relayed, ...(detail !== undefined && { detail }) });
 }
 
 /** Tells the backend who its client is: always the first thing that it hears, in one write. */
@@ -233,14 +260,19 @@ function proxyHeader(version: "v1" | "v2", { client, server }: Request, uniqueId
 }
 
 /** Ends the entry of a connection that goes to no backend. */
-async function finish(acted: Exclude<Acted, { kind: "relay" }>, entry: Entry): Promise<void> {
+async function finish(
+  acted: Exclude<Acted, { kind: "relay" }>,
+  { session, stop }: Ports,
+  entry: Entry,
+): Promise<void> {
   switch (acted.kind) {
     case "refused":
       return await acted.gone;
     case "twisted": {
       const { status, signal } = acted.end;
-      const detail = signal === null ? `exit status ${status}` : `ended by ${signal}`;
-      return entry.ended({ upBytes: null, downBytes: null, cause: "handed_over", detail });
+      const detail = session.detail ?? (signal === null ? `exit status ${status}` : `ended by ${signal}`);
+      const cause = stop.aborted ? abortCause(stop) : "handed_over";
+      return entry.ended({ upBytes: null, downBytes: null, cause, detail });
     }
     case "failed":
       return entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: acted.detail });

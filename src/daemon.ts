@@ -1,253 +1,311 @@
-/** Builds the daemon from its settings, once, and leads it from start to stop: starting, ready, draining, stopped. */
+/** Leads the daemon from start to stop: it owns the listening sockets and the policy, the workers serve what comes in. */
 
-import { isIPv4, type Socket } from "node:net";
-import { Aclexecs } from "./act/aclexec.ts";
-import { Refusals } from "./act/refuse.ts";
-import { Spawns } from "./act/spawn.ts";
-import { LiveTables, type TablesChange } from "./config/live.ts";
-import type { ServiceSettings, Settings } from "./config/schema.ts";
-import { type Ports, serve, type Service } from "./connection.ts";
-import { Lingers } from "./act/linger.ts";
-import { limitStarts } from "./act/start-rate.ts";
-import { Lookups } from "./identify/lookups.ts";
-import { parseNetworks } from "./identify/networks.ts";
-import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
-import { clientsFor, Limits } from "./listen/limits.ts";
-import { Listener } from "./listen/listener.ts";
-import type { Programs } from "./platform/commands.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { ControlApi, ReloadOutcome } from "./control/api.ts";
+import { Fronts, printFront } from "./fronts.ts";
+import type { Notifier } from "./platform/systemd.ts";
+import { type Inherited, type ListenPlan, listenPlans, type Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
-import type { Relay } from "./relay/relay.ts";
+import { statusLine, statusOf } from "./status.ts";
+import { Workforce, type WorkforceOptions } from "./workforce.ts";
 
 /** What the daemon is made of; everything that touches the machine is handed in. */
 export interface DaemonOptions {
-  readonly settings: Settings;
-  /** Tables whose text was given to us, by the name that stands in place of a path. */
-  readonly inlineTables: ReadonlyMap<string, string>;
+  readonly policy: Policy;
+  /** Reads the policy anew. Rejects with an error whose message says what is wrong, and where. */
+  readonly readPolicy: () => Promise<Policy>;
   readonly journal: Journal;
-  readonly programs: Programs;
-  readonly relay: Relay;
-  readonly processId: number;
-  /** How many files this process may have open. */
-  readonly maxDescriptors: number;
-  /** Sockets that the service manager holds for us, by name. */
-  readonly inherited?: ReadonlyMap<string, readonly number[]>;
+  readonly startWorker: WorkforceOptions["start"];
+  /** Whether workers have processes of their own; without, their listeners close our sockets. */
+  readonly hasProcesses: boolean;
+  /** Sockets that the service manager holds for us. */
+  readonly inherited: Inherited;
+  readonly notifier: Notifier;
+  /** What else must be there before we say that we are ready, such as the control socket. */
+  readonly beforeReady: (api: ControlApi) => Promise<void>;
+  readonly version: string;
+  readonly pid: number;
 }
-
-/** Bounds of what rules can make us do; each is for the whole daemon. */
-const bounds = {
-  aclexec: { maxRunning: 64 },
-  spawn: { maxRunning: 256 },
-  banner: { maxBytes: 64 * 1024, timeoutMs: 5000 },
-  refusal: { maxHeld: 1000, holdMs: 30_000, maxClosing: 1000, closeMs: 5000 },
-  linger: { maxLingering: 1000 },
-  startBurst: 100,
-  keepAliveMs: 60_000,
-} as const;
 
 /** Bounds how long records may keep us from ending. */
 const flushMs = 2000;
 
-/** A running daemon: it is ready when `start` has resolved. */
-export class Daemon {
-  /** Where each service listens, as the kernel says: "sshd on 127.0.0.1:2222". */
-  readonly addresses: readonly string[];
-  readonly #ports: Ports;
-  readonly #tables: LiveTables;
-  readonly #lookups: Lookups;
-  readonly #listeners: readonly Listener[];
-  readonly #stop: AbortController;
-  readonly #serving: Serving;
+/** Keys that are read at the start only. */
+const startKeys = ["process", "control", "log", "relay"] as const;
 
-  private constructor(parts: Parts, listeners: readonly Listener[], addresses: readonly string[]) {
-    this.#listeners = listeners;
-    this.addresses = addresses;
-    ({ ports: this.#ports, tables: this.#tables, lookups: this.#lookups } = parts);
-    ({ stop: this.#stop, serving: this.#serving } = parts);
+/** A reload that is undone unless it is confirmed. */
+interface Unconfirmed {
+  /** What comes back. */
+  readonly policy: Policy;
+  readonly generation: number;
+  readonly timer: NodeJS.Timeout;
+  readonly untilMs: number;
+}
+
+/** A running daemon: it is ready when `start` has resolved. */
+export class Daemon implements ControlApi {
+  readonly #options: DaemonOptions;
+  readonly #workforce: Workforce;
+  readonly #fronts: Fronts;
+  readonly #startedAtMs = Date.now();
+  #policy: Policy;
+  #state: "starting" | "serving" | "draining" = "starting";
+  #unconfirmed: Unconfirmed | undefined;
+  /** Reloads, one after another; and the one that has not begun yet, which whoever comes now shares. */
+  #work: Promise<unknown> = Promise.resolve();
+  #waiting: Promise<ReloadOutcome> | undefined;
+  #askDrain: () => void = () => undefined;
+
+  /** Resolves when somebody has asked over the control socket for a drain. */
+  readonly drainAsked: Promise<void>;
+
+  private constructor(options: DaemonOptions) {
+    const { policy, startWorker, journal, hasProcesses } = options;
+    this.#options = options;
+    this.#policy = policy;
+    this.#fronts = new Fronts(hasProcesses);
+    this.#workforce = new Workforce({
+      size: Math.max(1, policy.settings.process.workers),
+      start: startWorker,
+      journal,
+      onNews: () => this.#tellStatus(),
+    });
+    this.drainAsked = new Promise((resolve) => {
+      this.#askDrain = resolve;
+    });
   }
 
   /**
-   * Loads the tables, binds every listener, and says that it is ready.
+   * Binds every listening socket, starts the workers with the first tables, and says that it is ready.
    *
-   * @throws ListenError when one of the listeners cannot be had; the others are closed again
+   * @throws an error named "ListenError" when one of the sockets cannot be had; the others are closed again
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
-    const parts = await build(options);
-    const listeners: Listener[] = [];
-    const addresses: string[] = [];
-    try {
-      for (const plan of listenPlans(options)) {
-        const onConnection = (client: Socket): void =>
-          parts.serving.add(serve(client, plan.service, parts.ports));
-        const listener = await Listener.open({ ...plan, onConnection });
-        listeners.push(listener);
-        addresses.push(`${plan.service.name} on ${printEndpoint(listener.address)}`);
-      }
-    } catch (cause) {
-      for (const listener of listeners) listener.close();
-      parts.tables.close();
-      parts.lookups.close();
-      throw cause;
-    }
-    const daemon = new Daemon(parts, listeners, addresses);
-    options.journal.ready(daemon.addresses.join(", "));
+    const daemon = new Daemon(options);
+    await daemon.#start();
     return daemon;
   }
 
-  /** Sessions that are open, decided or not. */
-  get sessions(): number {
-    return this.#serving.size;
+  /** Where each service listens, as the kernel says: "sshd on 127.0.0.1:2222". */
+  get addresses(): readonly string[] {
+    return Array.from(this.#fronts.all.values(), printFront);
+  }
+
+  /** When the event loop of every worker has answered; for the service manager's watchdog. */
+  async answers(): Promise<boolean> {
+    return await this.#workforce.answered();
   }
 
   /** Stops to accept, and resolves when the last session has ended by itself, or by `stop`. */
-  async drain(): Promise<void> {
-    if (this.#serving.size > 0) this.#ports.journal.draining(`${this.#serving.size} sessions are left`);
-    for (const listener of this.#listeners) listener.close();
-    await this.#serving.ended();
-    this.#tables.close();
-    this.#lookups.close();
-    this.#ports.journal.stopped();
-    await this.#ports.journal.close(flushMs);
+  async finish(): Promise<void> {
+    const { journal } = this.#options;
+    const left = await this.#leave();
+    const limitMs = this.#policy.settings.process.drainTimeout;
+    const limit = limitMs > 0 && left > 0 ? setTimeout(() => void this.stop(), limitMs) : undefined;
+    await this.#workforce.ended();
+    clearTimeout(limit);
+    journal.stopped();
+    await journal.close(flushMs);
   }
 
-  /** Ends every session at once; `drain` resolves soon after. */
-  stop(): void {
-    this.#stop.abort("drain");
-    this.#ports.act.refusals.close();
-    this.#ports.lingers.close();
-  }
-}
-
-/** The connections that are being served. */
-class Serving {
-  readonly #open = new Set<Promise<void>>();
-  #onEmpty: (() => void) | undefined;
-
-  get size(): number {
-    return this.#open.size;
+  /** Stops to accept, and leaves the sessions to the workers, which end after the last one. */
+  async handOver(): Promise<void> {
+    const { journal } = this.#options;
+    const left = await this.#leave();
+    this.#workforce.letGo();
+    journal.stopped(`${left} sessions go on in their workers`);
+    await journal.close(flushMs);
   }
 
-  add(connection: Promise<void>): void {
-    this.#open.add(connection);
-    void connection.finally(() => {
-      this.#open.delete(connection);
-      if (this.#open.size === 0) this.#onEmpty?.();
+  /** Ends every session at once; `finish` resolves soon after. */
+  async stop(): Promise<void> {
+    await this.#workforce.stop();
+  }
+
+  /** Reads the policy anew and puts it in force, or keeps the old one and says why. A storm of calls makes two reloads. */
+  async reload(confirmMs?: number): Promise<ReloadOutcome> {
+    if (confirmMs === undefined && this.#waiting !== undefined) return await this.#waiting;
+    const outcome = this.#work.then(() => {
+      if (this.#waiting === outcome) this.#waiting = undefined;
+      return this.#reload(confirmMs);
     });
+    this.#work = outcome;
+    if (confirmMs === undefined) this.#waiting = outcome;
+    return await outcome;
   }
 
-  async ended(): Promise<void> {
-    if (this.#open.size === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#onEmpty = resolve;
-    });
+  async confirm(): Promise<boolean> {
+    if (this.#unconfirmed === undefined) return false;
+    clearTimeout(this.#unconfirmed.timer);
+    this.#unconfirmed = undefined;
+    const message = `generation ${this.#workforce.tables?.generation ?? 0} of the tables is confirmed`;
+    this.#options.journal.diagnose("info", { code: "confirmed", message });
+    return true;
+  }
+
+  async status() {
+    const { version, pid } = this.#options;
+    const state = this.#state === "draining" ? "draining" : "serving";
+    const unconfirmed = this.#unconfirmed;
+    return statusOf(
+      {
+        version,
+        pid,
+        state,
+        lost: this.#workforce.lost,
+        startedAtMs: this.#startedAtMs,
+        nowMs: Date.now(),
+        fronts: [...this.#fronts.all.values()],
+        tables: this.#workforce.tables,
+        ...(unconfirmed !== undefined && { unconfirmed: { untilMs: unconfirmed.untilMs } }),
+      },
+      await this.#workforce.reports(),
+    );
+  }
+
+  async sessions() {
+    const reports = await this.#workforce.reports();
+    // Ids sort by the time of accept.
+    return reports.flatMap(({ sessions }) => sessions).sort((one, other) => (one.id < other.id ? -1 : 1));
+  }
+
+  async tables() {
+    return this.#workforce.tables ?? { generation: 0, allowRules: 0, denyRules: 0, diagnostics: [] };
+  }
+
+  async drain(): Promise<number> {
+    this.#askDrain();
+    return this.#workforce.sessions;
+  }
+
+  async kick(id: string): Promise<boolean> {
+    return await this.#workforce.kick(id);
+  }
+
+  async #start(): Promise<void> {
+    const { journal, notifier } = this.#options;
+    const plans = listenPlans(this.#policy.settings, this.#options.inherited);
+    try {
+      const { opened } = await this.#fronts.open(plans);
+      await this.#workforce.start({ policy: this.#policy, routes: routesOf(plans) }, opened);
+      await this.#options.beforeReady(this);
+    } catch (cause) {
+      this.#fronts.close(this.#fronts.all.values());
+      throw cause;
+    }
+    this.#state = "serving";
+    journal.ready(this.addresses.join(", "));
+    await notifier.ready(this.#statusLine());
+  }
+
+  async #reload(confirmMs: number | undefined): Promise<ReloadOutcome> {
+    const { journal, notifier } = this.#options;
+    if (this.#state === "draining") return { reloaded: false, reason: "the daemon is about to end" };
+    notifier.reloading();
+    try {
+      const before = this.#policy;
+      const policy = await this.#options.readPolicy();
+      const outcome = await this.#swap(policy);
+      const window = confirmMs === undefined ? {} : this.#openWindow(before, confirmMs);
+      const { opened, closed, needsRestart } = outcome;
+      const changes = [
+        ...opened.map((front) => `opened ${front}`),
+        ...closed.map((front) => `closed ${front}`),
+        ...needsRestart.map((key) => `"${key}" needs a restart`),
+      ];
+      const message = `reloaded; ${changes.length === 0 ? "no listener changes" : changes.join(", ")}`;
+      journal.diagnose(needsRestart.length > 0 ? "warn" : "info", { code: "reloaded", message });
+      return { reloaded: true, ...outcome, ...window };
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      const message = `reload refused, everything stays as it was: ${reason}`;
+      journal.diagnose("error", { code: "reload-refused", message });
+      return { reloaded: false, reason };
+    } finally {
+      // Both are said even where the reload failed: the manager waits for the second word.
+      await notifier.ready(this.#statusLine());
+    }
+  }
+
+  /** Puts a policy in force: new sockets first, then the policy, then the old sockets; every step before the last is taken back. */
+  async #swap(policy: Policy) {
+    const before = this.#policy;
+    const plans = listenPlans(policy.settings, this.#options.inherited);
+    const oldRoutes = [...this.#fronts.all].map(([key, { plan }]) => [key, plan.service] as const);
+    const { opened, closed } = await this.#fronts.open(plans);
+    const routes = new Map([...oldRoutes, ...routesOf(plans)]);
+    try {
+      await this.#workforce.configure({ policy, routes });
+      for (const front of opened) await this.#workforce.listen(front);
+    } catch (cause) {
+      for (const front of opened) await this.#workforce.unlisten(front);
+      this.#fronts.close(opened);
+      await this.#workforce.configure({ policy: before, routes: new Map(oldRoutes) });
+      throw cause;
+    }
+    for (const front of closed) await this.#workforce.unlisten(front);
+    this.#fronts.close(closed);
+    this.#policy = policy;
+    return {
+      opened: opened.map(printFront),
+      closed: closed.map(printFront),
+      needsRestart: startKeys.filter(
+        (key) => !isDeepStrictEqual(policy.settings[key], this.#options.policy.settings[key]),
+      ),
+    };
+  }
+
+  #openWindow(before: Policy, confirmMs: number): { confirmWithinMs: number } {
+    const open = this.#unconfirmed;
+    clearTimeout(open?.timer);
+    this.#unconfirmed = {
+      // A window that is open already keeps what it would bring back.
+      policy: open?.policy ?? before,
+      generation: open?.generation ?? this.#workforce.tables?.generation ?? 0,
+      timer: setTimeout(() => void (this.#work = this.#work.then(() => this.#undo())), confirmMs),
+      untilMs: Date.now() + confirmMs,
+    };
+    return { confirmWithinMs: confirmMs };
+  }
+
+  async #undo(): Promise<void> {
+    const { journal } = this.#options;
+    const undone = this.#unconfirmed;
+    if (undone === undefined || this.#state === "draining") return;
+    this.#unconfirmed = undefined;
+    const refused = this.#workforce.tables?.generation ?? 0;
+    try {
+      await this.#swap(undone.policy);
+      const message = `not confirmed in time: generation ${refused} of the tables is taken back for generation ${undone.generation}`;
+      journal.diagnose("error", { code: "unconfirmed", message });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      const message = `not confirmed in time, but what was before does not come back: ${reason}`;
+      journal.diagnose("error", { code: "unconfirmed", message });
+    }
+  }
+
+  async #leave(): Promise<number> {
+    this.#state = "draining";
+    this.#options.notifier.stopping();
+    clearTimeout(this.#unconfirmed?.timer);
+    await this.#work;
+    const left = await this.#workforce.leave();
+    this.#fronts.close(this.#fronts.all.values());
+    this.#options.journal.draining(`${left} sessions are left`);
+    this.#tellStatus();
+    return left;
+  }
+
+  #tellStatus(): void {
+    if (this.#state !== "starting") this.#options.notifier.status(this.#statusLine());
+  }
+
+  #statusLine(): string {
+    return statusLine(this.#workforce.sessions, this.#workforce.tables, this.#state === "draining");
   }
 }
 
-interface Parts {
-  readonly ports: Ports;
-  readonly tables: LiveTables;
-  readonly lookups: Lookups;
-  readonly stop: AbortController;
-  readonly serving: Serving;
-}
-
-async function build(options: DaemonOptions): Promise<Parts> {
-  const { settings, inlineTables, journal, relay, processId, maxDescriptors } = options;
-  const { access, aclexec, names, ident, limits } = settings;
-  const stop = new AbortController();
-  const tables = await LiveTables.open({
-    ...access,
-    inline: inlineTables,
-    onChange: (change) => tellOf(change, journal),
-  });
-  const lookups = new Lookups({
-    reverse: names.reverse,
-    timeoutMs: names.timeout,
-    servers: names.servers,
-    hostsFile: names.hostsFile,
-    identTimeoutMs: ident.timeout,
-  });
-  const refusals = new Refusals(bounds.refusal);
-  const lingers = new Lingers(bounds.linger);
-  const programs = limitStarts(options.programs, {
-    perMinute: limits.startsPerMinute,
-    burst: bounds.startBurst,
-  });
-  const ports: Ports = {
-    journal,
-    limits: new Limits(limits.connections === "auto" ? clientsFor(maxDescriptors) : limits.connections),
-    tables,
-    lookups,
-    aclexecs: new Aclexecs({ programs, timeoutMs: aclexec.timeout, ...bounds.aclexec }),
-    act: {
-      programs,
-      spawns: new Spawns({ programs, ...bounds.spawn }),
-      refusals,
-      bannerLimits: bounds.banner,
-      keepAliveMs: bounds.keepAliveMs,
-    },
-    lingers,
-    relay,
-    processId,
-    stop: stop.signal,
-  };
-  return { ports, tables, lookups, stop, serving: new Serving() };
-}
-
-interface ListenPlan {
-  readonly service: Service;
-  readonly endpoint: ListenEndpoint;
-  readonly isIpv6Only: boolean;
-  readonly descriptor?: number;
-}
-
-/** Every socket to listen on. "[::]:22" takes IPv4 clients too, unless somebody listens on 0.0.0.0:22 or the like. */
-function listenPlans({ settings, inherited }: DaemonOptions): ListenPlan[] {
-  const endpoints = Object.values(settings.services).flatMap(({ listen }) => listen);
-  const ipv4Ports = new Set(
-    endpoints.flatMap((each) => (each.kind === "tcp" && isIPv4(each.host) ? [each.port] : [])),
-  );
-  return Object.entries(settings.services).flatMap(([name, service]) =>
-    service.listen.flatMap((endpoint): ListenPlan[] => {
-      const plan = { service: serviceOf(name, service), endpoint };
-      const isIpv6Only = endpoint.kind === "tcp" && endpoint.port !== 0 && ipv4Ports.has(endpoint.port);
-      if (endpoint.kind !== "systemd") return [{ ...plan, isIpv6Only }];
-      const descriptors = inherited?.get(endpoint.name) ?? [];
-      if (descriptors.length === 0) return [{ ...plan, isIpv6Only: false }];
-      return descriptors.map((descriptor) => ({ ...plan, isIpv6Only: false, descriptor }));
-    }),
-  );
-}
-
-function serviceOf(name: string, settings: ServiceSettings): Service {
-  const { acceptFrom } = settings.proxyProtocol;
-  return {
-    name,
-    daemon: settings.daemon ?? name,
-    ...targetOf(settings),
-    refusal: settings.refuse,
-    ...(acceptFrom.length > 0 && {
-      proxies: { networks: parseNetworks(acceptFrom).networks, timeoutMs: settings.proxyProtocol.timeout },
-    }),
-    connectTimeoutMs: settings.connectTimeout,
-    idleMs: settings.idleTimeout,
-    decisionMs: settings.decisionTimeout,
-    maxConnections: settings.maxConnections,
-  };
-}
-
-function targetOf({ backend, exec, proxyProtocol }: ServiceSettings): Pick<Service, "target" | "targetText"> {
-  if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
-  if (backend === undefined) throw new Error("a service without a target: the schema lets none through");
-  const { send } = proxyProtocol;
-  const target = {
-    kind: "backend",
-    endpoint: backend,
-    ...(send !== undefined && { sendProxy: send }),
-  } as const;
-  return { target, targetText: printEndpoint(backend) };
-}
-
-function tellOf({ generation, kept }: TablesChange, journal: Journal): void {
-  if (kept !== undefined) journal.warn(kept);
-  else journal.tables({ ...generation, generation: generation.number });
+function routesOf(plans: readonly ListenPlan[]): Map<string, string> {
+  return new Map(plans.map(({ key, service }) => [key, service]));
 }

@@ -13,12 +13,8 @@ import { byteString, isSpace, readable } from "./text.ts";
 export interface TableData {
   readonly file: string;
   readonly bytes: Uint8Array;
-  /** Per rule: where its logical line begins in the bytes. */
-  readonly starts: Uint32Array<ArrayBuffer>;
-  /** Per rule: physical lines before it. */
-  readonly linesBefore: Uint32Array<ArrayBuffer>;
-  /** Per rule: HAS_OPTIONS, IS_JOINED. */
-  readonly flags: Uint8Array<ArrayBuffer>;
+  /** Per rule two numbers: where its line begins in the bytes; physical lines before it, times 4, and the flags. */
+  readonly places: Uint32Array<ArrayBuffer>;
   readonly interfaces?: ReadonlySet<string>;
   /** The daemon list of each group of rules; a group's rules differ in their clients only. */
   readonly groups: readonly string[];
@@ -155,9 +151,7 @@ class TableCompiler {
   private readonly interfaces: ReadonlySet<string> | undefined;
   private readonly hasInterface: HasInterface;
   private readonly hosts: HostIndexBuilder;
-  private readonly starts = new Numbers();
-  private readonly linesBefore = new Numbers();
-  private readonly flags = new Numbers();
+  private readonly places = new Numbers();
   private readonly scanned = new Numbers();
   private readonly scannedGroups = new Numbers();
   private readonly groups: string[] = [];
@@ -192,9 +186,7 @@ class TableCompiler {
     const data = {
       file: this.file,
       bytes: this.bytes,
-      starts: this.starts.toArray(),
-      linesBefore: this.linesBefore.toArray(),
-      flags: Uint8Array.from(this.flags.view()),
+      places: this.places.toArray(),
       groups: this.groups,
       hosts: this.hosts.build(),
       scanned: this.scanned.toArray(),
@@ -241,10 +233,11 @@ class TableCompiler {
       return;
     }
     const second = colonOutsideBrackets(bytes, first + 1, to);
-    const rank = this.starts.length;
-    this.starts.push(place.start);
-    this.linesBefore.push(place.before);
-    this.flags.push((second < 0 ? 0 : HAS_OPTIONS) | (bytes === this.bytes ? 0 : IS_JOINED));
+    const rank = this.places.length / 2;
+    this.places.push(place.start);
+    this.places.push(
+      place.before * 4 + (second < 0 ? 0 : HAS_OPTIONS) + (bytes === this.bytes ? 0 : IS_JOINED),
+    );
     const group = this.groupOfDaemons(bytes, from, first);
     const isHeld =
       group !== NO_GROUP && this.addClients(bytes, first + 1, second < 0 ? to : second, rank, group);
@@ -330,25 +323,23 @@ export function ruleAt(data: TableData, index: number): Rule | undefined {
 
 /** A rule by its number without its lists; undefined where there is none. */
 export function matchedAt(data: TableData, index: number): MatchedRule | undefined {
-  const flags = data.flags[index];
-  if (flags === undefined) return undefined;
-  if (flags === 0) {
-    const { bytes, starts, linesBefore } = data;
-    const start = starts[index] ?? 0;
-    return {
-      line: (linesBefore[index] ?? 0) + 1,
-      text: byteString(bytes, start, bytes.indexOf(NEWLINE, start)),
-    };
-  }
   const line = lineAt(data, index);
   if (line === undefined) return undefined;
-  const options = splitRule(line.text)?.options;
-  return options === undefined ? line : { ...line, options };
+  const matched = { line: line.line, text: readable(line.text) };
+  const hasOptions = ((data.places[index * 2 + 1] ?? 0) & HAS_OPTIONS) !== 0;
+  const options = hasOptions ? splitRule(line.text)?.options : undefined;
+  return options === undefined ? matched : { ...matched, options };
 }
 
-function lineAt({ file, bytes, starts, linesBefore }: TableData, index: number): LogicalLine | undefined {
-  if (index < 0 || index >= starts.length) return undefined;
-  return new LineReader(file, bytes, starts[index], linesBefore[index]).next();
+function lineAt({ file, bytes, places }: TableData, index: number): LogicalLine | undefined {
+  const start = places[index * 2];
+  const second = places[index * 2 + 1];
+  if (start === undefined || second === undefined) return undefined;
+  const before = second >>> 2;
+  if ((second & IS_JOINED) !== 0) return new LineReader(file, bytes, start, before).next();
+  let end = start;
+  while (end < bytes.length && bytes[end] !== NEWLINE) end++;
+  return { line: before + 1, text: byteString(bytes, start, end) };
 }
 
 /** Where the first colon outside brackets stands; -1 if nowhere. Depth counts from zero at `from`. */

@@ -129,7 +129,7 @@ class CompiledRules implements Rules {
 
   constructor(data: TableData) {
     this.data = data;
-    this.length = data.starts.length;
+    this.length = data.places.length / 2;
   }
 
   at(index: number): Rule | undefined {

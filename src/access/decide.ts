@@ -1,6 +1,6 @@
 /** Tables and a request in; a verdict out, or the fact that is needed first. */
 import type { Diagnostic, Fact, Request, Step } from "./types.ts";
-import type { MatchedRule, Table, Tables } from "./tables.ts";
+import type { MatchedRule, Rule, Table, Tables } from "./tables.ts";
 import type { Groups, TableIndex } from "./compiled.ts";
 import { aboutRequest, matchClients, matchDaemon, matchRule, type Side, type Subject } from "./match.ts";
 import { findAddress, findAsking, type IndexedAddress } from "./host-index.ts";
@@ -53,7 +53,7 @@ function findRule(table: Table, about: Subject): Found {
 function askAll({ rules }: Table, about: Subject): Found {
   for (const rule of rules) {
     const answer = matchRule(rule, about);
-    if (answer === true) return { kind: "match", rule };
+    if (answer === true) return matched(rule);
     if (answer !== false) return { kind: "need", fact: answer };
   }
   return NOT_FOUND;
@@ -76,7 +76,7 @@ function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, 
     const rule = index.scannedRule(place, groups);
     if (rule === undefined) continue;
     const answer = index.isGrouped(place) ? matchClients(rule, about) : matchRule(rule, about);
-    if (answer === true) return { kind: "match", rule };
+    if (answer === true) return matched(rule);
     if (answer !== false) return { kind: "need", fact: answer };
   }
   if (limit === NONE) return NOT_FOUND;
@@ -87,6 +87,11 @@ function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, 
   if (typeof answer === "object") return { kind: "need", fact: answer };
   const rule = rules.matched(found);
   return rule === undefined ? NOT_FOUND : { kind: "match", rule };
+}
+
+function matched({ line, text, options }: Rule): Found {
+  const rule = { line, text: readable(text) };
+  return { kind: "match", rule: options === undefined ? rule : { ...rule, options } };
 }
 
 function openGroups(index: TableIndex, about: Subject): Groups {
@@ -104,7 +109,7 @@ function runRule(
 ): Step {
   const { file } = table;
   const { line, options } = rule;
-  const place = { file, line, text: readable(rule.text) };
+  const place = { file, line, text: rule.text };
   const usual = table === tables.allow ? "allow" : "refuse";
   if (options === undefined) {
     return { kind: usual, reason: "rule", rule: place, effects: NOTHING, diagnostics: before };

@@ -9,16 +9,22 @@ import type { ListIndex, TableIndex } from "./compiled.ts";
 export interface MatchedRule {
   /** Its last physical line, counted from 1. */
   readonly line: number;
-  /** As written, continuation lines joined; a string of bytes. */
+  /** As written, continuation lines joined. */
   readonly text: string;
-  /** What stands after the second colon; absent where there is none. */
+  /** What stands after the second colon, a string of bytes; absent where there is none. */
   readonly options?: string;
 }
 
 /** One rule of a table. Its options stay text until it matches, as tcpd has it: a broken one elsewhere is harmless. */
-export interface Rule extends MatchedRule {
+export interface Rule {
+  /** Its last physical line, counted from 1. */
+  readonly line: number;
+  /** As written, continuation lines joined; a string of bytes. */
+  readonly text: string;
   readonly daemons: List<DaemonPattern>;
   readonly clients: List<ClientPattern>;
+  /** What stands after the second colon; absent where there is none. */
+  readonly options?: string;
 }
 
 /** The rules of a table, in file order; each is read from the text of the table when it is asked for. */

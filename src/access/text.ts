@@ -9,7 +9,21 @@ const SHORT = 48;
 export function byteString(bytes: Uint8Array, start: number, end: number): string {
   let text = "";
   if (end - start <= SHORT) {
-    for (let at = start; at < end; at++) text += String.fromCharCode(bytes[at] ?? 0);
+    let at = start;
+    // Eight at a time: a decision that meets a rule makes its text, and this is most of what it does.
+    for (; at + 8 <= end; at += 8) {
+      text += String.fromCharCode(
+        bytes[at] ?? 0,
+        bytes[at + 1] ?? 0,
+        bytes[at + 2] ?? 0,
+        bytes[at + 3] ?? 0,
+        bytes[at + 4] ?? 0,
+        bytes[at + 5] ?? 0,
+        bytes[at + 6] ?? 0,
+        bytes[at + 7] ?? 0,
+      );
+    }
+    for (; at < end; at++) text += String.fromCharCode(bytes[at] ?? 0);
     return text;
   }
   for (let at = start; at < end; at += CHUNK) {

@@ -30,11 +30,18 @@ async function demo(io: Io): Promise<number> {
         allowFile: `${tables}hosts.allow`,
         denyFile: `${tables}hosts.deny`,
         service: [`sshd=${listen},127.0.0.1:${port}`],
+        workers: 0,
+        controlSocket: `/tmp/tcpwrapd-demo-${port}.sock`,
         logFormat: io.output.isTTY === true ? "pretty" : "text",
       },
       {},
     );
-    return await runDaemon(settings, "info", io, () => io.output.write(instructions(relative(".", tables))));
+    return await runDaemon(
+      async () => settings,
+      "info",
+      io,
+      () => io.output.write(instructions(relative(".", tables))),
+    );
   } finally {
     backend.close();
     backend.closeAllConnections();

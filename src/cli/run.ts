@@ -2,13 +2,27 @@
 
 import { hostname } from "node:os";
 import type { Argv } from "yargs";
+import { openRelay } from "../chosen-relay.ts";
+import type { ControlApi } from "../control/api.ts";
 import { Daemon } from "../daemon.ts";
-import { ListenError } from "../listen/listener.ts";
 import { localPrograms } from "../platform/commands.ts";
-import { descriptorLimit, processId, setUmask, watchStopSignals } from "../platform/process.ts";
+import { closeInherited } from "../platform/descriptors.ts";
+import { dropPrivileges, findWorkerIdentity } from "../platform/privileges.ts";
+import {
+  descriptorLimit,
+  processId,
+  setUmask,
+  watchReloadSignal,
+  watchStopSignals,
+} from "../platform/process.ts";
+import { listenDescriptors, notifier } from "../platform/systemd.ts";
+import { inheritedSockets, type Policy } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
-import { chooseRelay } from "../relay/choose.ts";
+import { Worker } from "../worker.ts";
+import { ownWorker, startWorker } from "../worker-port.ts";
+import type { WorkforceOptions } from "../workforce.ts";
+import { ControlSocket } from "./control-socket.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { AddCommand, Io } from "./io.ts";
 import {
@@ -19,6 +33,8 @@ import {
   type SharedFlags,
 } from "./settings.ts";
 import { withSharedFlags } from "./shared-flags.ts";
+import { version } from "./version.ts";
+import { feedWatchdog } from "./watchdog.ts";
 
 interface RunFlags extends SharedFlags, LogFlags {
   readonly logLevel: "debug" | "info" | "warn" | "error";
@@ -36,71 +52,155 @@ export const runCommand: AddCommand = (parser, io, exit) =>
         .example("$0 run -c /etc/tcpwrapd/tcpwrapd.yaml", "all that a file says"),
     async (flags) => {
       const asked = flags as unknown as RunFlags;
-      exit(await runDaemon(await readSettings(asked, io.environment), asked.logLevel, io));
+      exit(await runDaemon(() => readSettings(asked, io.environment), asked.logLevel, io));
     },
   );
 
 /**
- * Runs a daemon until it is told to stop: the first signal drains it, the second ends it at once.
+ * Runs a daemon until it is told to stop: the first signal drains it, or leaves its sessions to the workers; the second ends it
+ * at once. SIGHUP reads the settings anew.
  *
  * @param onReady hears where it listens
  * @returns the exit status
  * @throws ConfigurationError
  */
 export async function runDaemon(
-  { settings, inlineTables }: ReadSettings,
+  read: () => Promise<ReadSettings>,
   level: RunFlags["logLevel"],
   io: Io,
   onReady?: (addresses: readonly string[]) => void,
 ): Promise<number> {
-  if (Object.keys(settings.services).length === 0) {
-    const message = "no service is configured";
-    const hint = "add --service sshd=0.0.0.0:22,127.0.0.1:2222, or a services: section to the file";
-    throw new ConfigurationError([
-      { file: "configuration", line: 0, severity: "error", code: "no-service", message, hint },
-    ]);
-  }
-  const sinks = openSinks(settings.log, {
-    pid: processId(),
-    hostname: hostname(),
-    environment: io.environment,
-  });
-  const journal = new Journal({ sinks, level });
+  const policy = await readPolicy(read);
+  const { settings } = policy;
+  const { sockets, problems } = listenDescriptors(io.environment);
+  closeInherited(new Set(sockets.map(({ fd }) => fd)));
   setUmask(0o022); // as tcpd: the commands of rules inherit it
-  // From here on a signal is a stop, also while we start.
-  let daemon: Daemon | undefined;
-  let unwatch = (): void => undefined;
-  const stopped = new Promise<void>((resolve) => {
-    unwatch = watchStopSignals((count) => {
-      resolve();
-      if (count > 1) daemon?.stop();
-    });
-  });
+  const context = { pid: processId(), hostname: hostname(), environment: io.environment };
+  const journal = new Journal({ sinks: openSinks(settings.log, context), level });
+  const onTrouble = (message: string): void => journal.warn({ code: "service-manager", message });
+  const manager = notifier(io.environment, onTrouble);
+  const signals = watchSignals();
+  let watchdog: NodeJS.Timeout | undefined;
+  const control = new ControlSocket(settings.control, journal);
   try {
-    const { relay, name, why } = await chooseRelay(settings.relay);
-    const isSecondBest = name === "reference" && settings.relay !== "reference";
-    journal.diagnose(isSecondBest ? "warn" : "info", { code: "relay", message: `${name}: ${why}` });
-    daemon = await Daemon.start({
-      settings,
-      inlineTables,
+    const identity = await identityOf(settings, journal);
+    const hasProcesses = settings.process.workers > 0;
+    const daemon = await Daemon.start({
+      policy,
+      readPolicy: () => readPolicy(read),
       journal,
-      programs: localPrograms,
-      relay,
-      processId: processId(),
-      maxDescriptors: descriptorLimit(),
+      hasProcesses,
+      startWorker: workerStarter(policy, journal, level, identity),
+      inherited: inheritedSockets(settings, sockets, problems),
+      notifier: manager,
+      beforeReady: async (api: ControlApi) => {
+        await control.open(api);
+        if (identity !== undefined && !hasProcesses) dropPrivileges(identity);
+      },
+      version: version(),
+      pid: processId(),
     });
+    signals.lead(daemon);
+    watchdog = feedWatchdog(manager, daemon);
     onReady?.(daemon.addresses);
-    await stopped;
-    await daemon.drain();
+    await Promise.race([signals.stopped, daemon.drainAsked]);
+    const isKept = keepsSessions(settings, manager.isHeard) && !(await isSettled(daemon.drainAsked));
+    await (isKept ? daemon.handOver() : daemon.finish());
     return exitStatus.ok;
   } catch (cause) {
     await journal.close(1000);
-    if (!(cause instanceof ListenError)) throw cause;
-    io.errors.write(`tcpwrapd: ${cause.message}; ${cause.hint}\n`);
+    // A socket that cannot be had, a user that nobody is: whatever says what to do about it.
+    if (!(cause instanceof Error && "hint" in cause)) throw cause;
+    io.errors.write(`tcpwrapd: ${cause.message}; ${String(cause.hint)}\n`);
     return exitStatus.cannotStart;
   } finally {
-    unwatch();
+    signals.close();
+    clearInterval(watchdog);
+    control.close();
+    manager.close();
   }
+}
+
+async function readPolicy(read: () => Promise<ReadSettings>): Promise<Policy> {
+  const policy = await read();
+  if (Object.keys(policy.settings.services).length > 0) return policy;
+  const message = "no service is configured";
+  const hint = "add --service sshd=0.0.0.0:22,127.0.0.1:2222, or a services: section to the file";
+  throw new ConfigurationError([
+    { file: "configuration", line: 0, severity: "error", code: "no-service", message, hint },
+  ]);
+}
+
+/** Who the workers shall become; undefined = they stay who we are. */
+async function identityOf(settings: Policy["settings"], journal: Journal) {
+  const found = await findWorkerIdentity(settings.process);
+  if (found.kind === "warn") journal.warn(found);
+  return found.kind === "become" ? found.identity : undefined;
+}
+
+function workerStarter(
+  { settings }: Policy,
+  journal: Journal,
+  level: RunFlags["logLevel"],
+  identity: Awaited<ReturnType<typeof identityOf>>,
+): WorkforceOptions["start"] {
+  const { log, relay } = settings;
+  return async (answers, index) => {
+    const isFirst = index === 0;
+    if (settings.process.workers > 0) {
+      const birth = { log, level, relay, recordsRelay: isFirst, ...(identity !== undefined && { identity }) };
+      return await startWorker(birth, answers, localPrograms);
+    }
+    const worker = new Worker({
+      journal,
+      programs: localPrograms,
+      relay: await openRelay(relay, journal),
+      processId: processId(),
+      maxDescriptors: descriptorLimit(),
+      onTables: (news) => void answers.tables(news, undefined),
+    });
+    return ownWorker(worker, processId());
+  };
+}
+
+/** Whether SIGTERM leaves the sessions to the workers; they need processes of their own for that. */
+function keepsSessions({ process: { onRestart, workers } }: Policy["settings"], isManaged: boolean): boolean {
+  return workers > 0 && (onRestart ?? (isManaged ? "keep" : "drain")) === "keep";
+}
+
+async function isSettled(promise: Promise<void>): Promise<boolean> {
+  return await Promise.race([promise.then(() => true), Promise.resolve(false)]);
+}
+
+/** From here on a signal is a stop or a reload, also while we start. */
+function watchSignals() {
+  let daemon: Daemon | undefined;
+  let isReloadDue = false;
+  let stopCount = 0;
+  let unwatchStop = (): void => undefined;
+  const stopped = new Promise<void>((resolve) => {
+    unwatchStop = watchStopSignals((count) => {
+      stopCount = count;
+      resolve();
+      if (count > 1) void daemon?.stop();
+    });
+  });
+  const unwatchReload = watchReloadSignal(() => {
+    if (daemon === undefined) isReloadDue = true;
+    else void daemon.reload();
+  });
+  return {
+    stopped,
+    lead: (started: Daemon): void => {
+      daemon = started;
+      if (isReloadDue) void daemon.reload();
+      if (stopCount > 1) void daemon.stop();
+    },
+    close: (): void => {
+      unwatchStop();
+      unwatchReload();
+    },
+  };
 }
 
 function withLogFlags<Flags>(parser: Argv<Flags>): Argv<Flags> {
@@ -108,6 +208,11 @@ function withLogFlags<Flags>(parser: Argv<Flags>): Argv<Flags> {
     .option("log-format", {
       choices: ["json", "text", "pretty"],
       describe: "form of the records on standard output",
+    })
+    .option("workers", {
+      type: "number",
+      requiresArg: true,
+      describe: "processes that serve connections; 0 = everything in one process (1)",
     })
     .option("log-level", {
       choices: ["debug", "info", "warn", "error"],

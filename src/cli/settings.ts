@@ -12,11 +12,13 @@ export interface SharedFlags {
   readonly allowFile?: string;
   readonly denyFile?: string;
   readonly service?: readonly string[];
+  readonly controlSocket?: string;
 }
 
 /** The flags that only `run` knows. */
 export interface LogFlags {
   readonly logFormat?: "json" | "text" | "pretty";
+  readonly workers?: number;
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -60,6 +62,12 @@ export async function readSettings(
     ...pathLayer("--deny-file", "deny", flags.denyFile),
     ...servicesLayer("--service", flags.service ?? []),
     ...logLayer("--log-format", flags.logFormat),
+    ...(flags.workers === undefined
+      ? []
+      : [{ origin: "--workers", keys: { process: { workers: flags.workers } } }]),
+    ...(flags.controlSocket === undefined
+      ? []
+      : [{ origin: "--control-socket", keys: { control: { socket: resolve(flags.controlSocket) } } }]),
   ];
   const { settings, diagnostics } = readConfiguration(
     text === undefined ? undefined : { name, text },

@@ -9,6 +9,10 @@ export function withSharedFlags<Flags>(parser: Argv<Flags>): Argv<Flags & Shared
     .option("config", { ...path, alias: "c", describe: `configuration file (${defaultConfigFile})` })
     .option("allow-file", { ...path, describe: "table of allowed clients (/etc/hosts.allow)" })
     .option("deny-file", { ...path, describe: "table of refused clients (/etc/hosts.deny)" })
+    .option("control-socket", {
+      ...path,
+      describe: "where a running daemon is reached (/run/tcpwrapd/control.sock)",
+    })
     .option("service", {
       type: "string",
       requiresArg: true,

@@ -34,6 +34,8 @@ export interface LiveTablesOptions {
   /** Tables whose text was given to us, by the name that stands in place of a path. */
   readonly inline?: ReadonlyMap<string, string>;
   readonly onChange: (change: TablesChange) => void;
+  /** The number of the first generation; absent = 1. */
+  readonly firstNumber?: number;
   /** How often the files are looked at when no connection comes; milliseconds. */
   readonly pollMs?: number;
 }
@@ -81,7 +83,7 @@ export class LiveTables {
 
   private constructor(options: LiveTablesOptions, loaded: Loaded, readings: ReadonlyMap<string, InForce>) {
     this.#options = options;
-    this.#current = generationOf(loaded, 1);
+    this.#current = generationOf(loaded, options.firstNumber ?? 1);
     this.#keepReadings(readings);
     options.onChange({ generation: this.#current });
     this.#poll = setInterval(() => this.fresh(), options.pollMs ?? 500).unref();

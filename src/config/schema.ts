@@ -143,6 +143,10 @@ export const schema = z.strictObject({
         .enum(["empty", "keep"])
         .default("empty")
         .describe("a table that is deleted while we run: empty as with tcpd, or the old rules stay"),
+      recheck: z
+        .enum(["keep", "cut"])
+        .default("keep")
+        .describe("open sessions that new tables would refuse: they go on, or are cut within a second"),
     })
     .prefault({}),
   names: z
@@ -185,6 +189,44 @@ export const schema = z.strictObject({
         .positive()
         .default(3000)
         .describe("programs that exec, twist, spawn and aclexec may start"),
+    })
+    .prefault({}),
+  process: z
+    .strictObject({
+      workers: z
+        .int()
+        .min(0)
+        .max(256)
+        .default(1)
+        .describe("processes that serve connections; 0 = everything in one process"),
+      user: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("who the workers run as when the daemon is started as root"),
+      group: z.string().min(1).optional().describe("instead of the user's own group"),
+      onRestart: z
+        .enum(["keep", "drain"])
+        .optional()
+        .describe(
+          "at SIGTERM: keep = leave at once, the workers serve their sessions to the end; drain = wait for them; default: keep under systemd, else drain",
+        ),
+      drainTimeout: duration
+        .prefault(0)
+        .describe("sessions that are left so long after the stop are cut; 0 = never"),
+    })
+    .prefault({}),
+  control: z
+    .strictObject({
+      socket: path
+        .default("/run/tcpwrapd/control.sock")
+        .describe("where the commands status, sessions, reload, drain, kick and confirm reach the daemon"),
+      owner: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("user that owns the socket; default: who started the daemon"),
+      group: z.string().min(1).optional().describe("group that may use it too"),
     })
     .prefault({}),
   log: z

@@ -58,7 +58,7 @@ export async function askIdent({ client, server, port, signal }: IdentQuestion):
 export function parseIdentReply(line: string, ports: PortPair): string {
   const blank = "[ \\t\\v\\f\\r]*";
   const words = new RegExp(
-    `^${blank}([0-9]+)${blank},${blank}([0-9]+)${blank}:${blank}USERID${blank}:[^:]+:${blank}([^ \\t\\v\\f\\r]+)`,
+    `^${blank}([+]?[0-9]+)${blank},${blank}([+]?[0-9]+)${blank}:${blank}USERID${blank}:[^:]+:${blank}([^ \\t\\v\\f\\r]+)`,
   ).exec(line.slice(0, maxReplyBytes));
   if (words === null) return unknown;
   const [, clientPort, serverPort, user = ""] = words;

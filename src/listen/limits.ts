@@ -8,12 +8,17 @@ export interface Place {
 
 /** Clients at once of one service, and of all together. */
 export class Limits {
-  readonly #maxTotal: number;
+  #maxTotal: number;
   #total = 0;
   readonly #perService = new Map<string, number>();
 
   /** @param maxTotal clients of all services at once */
   constructor(maxTotal: number) {
+    this.#maxTotal = maxTotal;
+  }
+
+  /** Changes how many clients of all services there may be; those above a lower number stay. */
+  resize(maxTotal: number): void {
     this.#maxTotal = maxTotal;
   }
 

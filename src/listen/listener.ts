@@ -1,17 +1,11 @@
-/** Takes the connections of one listening socket, each paused before a byte is read. */
+/** Binds the listening sockets, and takes their connections, each paused before a byte is read; two steps, so that two processes can share them. */
 
 import { unlink } from "node:fs/promises";
-import {
-  type AddressInfo,
-  connect,
-  createServer,
-  type ListenOptions,
-  type Server,
-  type Socket,
-} from "node:net";
+import { connect, createServer, isIPv6, type Server, type Socket } from "node:net";
+import { type BindPlace, bindSocket, type BoundSocket } from "../platform/bound-sockets.ts";
 import { type ListenEndpoint, printEndpoint } from "./endpoint.ts";
 
-/** Why a listening socket cannot be had; thrown by `Listener.open`. `hint` says what to do. */
+/** Why a listening socket cannot be had; thrown by `bind` and `Listener.open`. `hint` says what to do. */
 export class ListenError extends Error {
   readonly hint: string;
 
@@ -26,13 +20,19 @@ export class ListenError extends Error {
   }
 }
 
-export interface ListenerOptions {
+/** What to bind. */
+export interface BindOptions {
   readonly endpoint: ListenEndpoint;
   /** An IPv6 wildcard takes IPv4 clients too, unless the same port has an IPv4 listener of its own. */
   readonly isIpv6Only: boolean;
   /** The descriptor that the service manager holds for a "systemd" endpoint. */
   readonly descriptor?: number;
-  readonly onConnection: (client: Socket) => void;
+}
+
+/** A bound socket, and where it really is: the port that the kernel chose where 0 was asked for. */
+export interface Bound {
+  readonly address: ListenEndpoint;
+  readonly socket: BoundSocket;
 }
 
 const reasons: Readonly<Record<string, readonly [reason: string, hint: string]>> = {
@@ -56,67 +56,79 @@ const reasons: Readonly<Record<string, readonly [reason: string, hint: string]>>
 /** Clients that the kernel queues before they are accepted; it lowers this to net.core.somaxconn. */
 const backlog = 4096;
 
-/** One listening socket. */
+/** Binds, and does not accept yet. Rejects with a `ListenError`. */
+export async function bind({ endpoint, isIpv6Only, descriptor }: BindOptions): Promise<Bound> {
+  try {
+    if (endpoint.kind === "unix") await removeStale(endpoint.path);
+    const socket = bindSocket(placeOf(endpoint, isIpv6Only, descriptor));
+    const { address } = socket;
+    return {
+      address: address === undefined ? endpoint : { kind: "tcp", ...address },
+      socket,
+    };
+  } catch (cause) {
+    throw new ListenError(endpoint, cause);
+  }
+}
+
+/** Accepts from one bound socket. */
 export class Listener {
   readonly #server: Server;
-  readonly #endpoint: ListenEndpoint;
 
-  private constructor(server: Server, endpoint: ListenEndpoint) {
+  private constructor(server: Server) {
     this.#server = server;
-    this.#endpoint = endpoint;
   }
 
-  /** Binds and listens. Rejects with a `ListenError`. */
-  static async open(options: ListenerOptions): Promise<Listener> {
-    const { endpoint, onConnection } = options;
+  /**
+   * Listens, and accepts from then on.
+   *
+   * @param options.descriptor a bound socket; it is closed with the listener
+   *
+   * Rejects with a `ListenError`: another program may have begun to listen on the address since it was bound.
+   */
+  static async open(options: {
+    readonly descriptor: number;
+    /** For messages. */
+    readonly endpoint: ListenEndpoint;
+    readonly onConnection: (client: Socket) => void;
+  }): Promise<Listener> {
     // Paused: until the verdict nothing is read. Half-open: an early FIN of the client must not end the answer.
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, onConnection);
+    const server = createServer(
+      { allowHalfOpen: true, pauseOnConnect: true, noDelay: true },
+      options.onConnection,
+    );
     try {
-      if (endpoint.kind === "unix") await removeStale(endpoint.path);
-      await listening(server, options);
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen({ fd: options.descriptor }, backlog, () => {
+          server.off("error", reject);
+          resolve();
+        });
+      });
     } catch (cause) {
-      throw new ListenError(endpoint, cause);
+      throw new ListenError(options.endpoint, cause);
     }
     // An accept that fails (ECONNABORTED, EMFILE) is not the end of the listener.
     server.on("error", () => undefined);
-    return new Listener(server, endpoint);
+    return new Listener(server);
   }
 
-  /** Where it really listens: the port that the kernel chose where 0 was asked for. */
-  get address(): ListenEndpoint {
-    const address: AddressInfo | string | null = this.#server.address();
-    if (address === null || typeof address === "string" || this.#endpoint.kind !== "tcp")
-      return this.#endpoint;
-    return { kind: "tcp", host: address.address, port: address.port };
-  }
-
-  /** Stops to accept; connections that were accepted live on. Clients in the kernel's queue are reset by it. */
+  /** Stops to accept; connections that were accepted live on. Clients in the kernel's queue are reset by it, unless others listen too. */
   close(): void {
     this.#server.close();
   }
 }
 
-function listening(server: Server, options: ListenerOptions): Promise<void> {
-  const how = listenOptions(options);
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(how, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-}
-
-function listenOptions({ endpoint, isIpv6Only, descriptor }: ListenerOptions): ListenOptions {
+function placeOf(endpoint: ListenEndpoint, isIpv6Only: boolean, descriptor: number | undefined): BindPlace {
   switch (endpoint.kind) {
     case "tcp":
-      return { host: endpoint.host, port: endpoint.port, ipv6Only: isIpv6Only, backlog };
+      return { ...endpoint, isIpv6: isIPv6(endpoint.host), isIpv6Only };
     case "unix":
-      return { path: endpoint.path, backlog };
+      return endpoint;
     case "systemd":
       if (descriptor === undefined)
         throw Object.assign(new Error("not inherited"), { code: "ENOTINHERITED" });
-      return { fd: descriptor } as ListenOptions; // Node's own types lack it
+      return { kind: "descriptor", descriptor };
   }
 }
 

@@ -22,6 +22,12 @@ export function watchStopSignals(onStop: (count: number, signal: StopSignal) => 
   };
 }
 
+/** Calls `onReload` at each SIGHUP, which ends the process where nobody hears it. Returns what takes the handler off again. */
+export function watchReloadSignal(onReload: () => void): () => void {
+  process.on("SIGHUP", onReload);
+  return () => process.off("SIGHUP", onReload);
+}
+
 /** The soft limit of open files. Source: /proc/self/limits, proc(5); 1024, the usual one, where that cannot be read. */
 export function descriptorLimit(): number {
   try {

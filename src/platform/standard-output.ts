@@ -1,10 +1,12 @@
 /** Standard output for log lines: never holds up the event loop, not even when nobody reads. */
-import { closeSync, fstatSync, openSync, write } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, write } from "node:fs";
 import { Socket } from "node:net";
 import { isatty } from "node:tty";
 import { promisify } from "node:util";
 
 import type { Outlet } from "./outlet.ts";
+
+const PIPE_BUF = 4096; // of Linux
 
 const writeAsync = promisify(write);
 
@@ -39,7 +41,21 @@ export function describeDescriptor(
  * a thread of the pool for ever and process.exit() with it (libuv joins its threads).
  */
 export function openDescriptor(fd: number): Outlet {
-  return isStream(fd) ? new StreamOutlet(fd) : new FileOutlet(fd);
+  if (isStream(fd)) return new StreamOutlet(fd);
+  return isatty(fd) ? new FileOutlet(openAgain(fd)) : new FileOutlet(fd);
+}
+
+/**
+ * Opens a terminal once more for ourselves, non-blocking: one that is held by Ctrl-S then says so, instead of keeping a thread.
+ * The flag is the open file's, so on the descriptor itself it would be the shell's too.
+ */
+function openAgain(fd: number): number {
+  try {
+    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch {
+    // No /proc, or a terminal that belonged to somebody else before we gave up root.
+    return fd;
+  }
 }
 
 class StreamOutlet implements Outlet {
@@ -56,14 +72,30 @@ class StreamOutlet implements Outlet {
     this.#socket.on("close", () => occupy(fd));
   }
 
-  send(lines: readonly string[]): Promise<number> {
+  /** Supervisor and workers share a pipe: what is written at once stays together only up to PIPE_BUF. Source: pipe(7). */
+  async send(lines: readonly string[]): Promise<number> {
+    for (let taken = 0; taken < lines.length;) {
+      let text = lines[taken] ?? "";
+      let bytes = Buffer.byteLength(text);
+      for (taken += 1; taken < lines.length; taken += 1) {
+        const next = lines[taken] ?? "";
+        bytes += Buffer.byteLength(next);
+        if (bytes > PIPE_BUF) break;
+        text += next;
+      }
+      await this.#write(text);
+    }
+    return lines.length;
+  }
+
+  #write(text: string): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#socket.destroyed) {
         reject(this.#error ?? new Error("closed"));
         return;
       }
-      this.#socket.write(lines.join(""), (error) => {
-        if (error === undefined || error === null) resolve(lines.length);
+      this.#socket.write(text, (error) => {
+        if (error === undefined || error === null) resolve();
         else reject(error);
       });
     });
@@ -77,26 +109,38 @@ class StreamOutlet implements Outlet {
 class FileOutlet implements Outlet {
   readonly #fd: number;
   #closed = false;
-  /** What is left of a batch after an error in the middle; the caller sends the same lines again. */
-  #rest: Buffer | undefined;
+  /** A batch that stopped in the middle: the caller sends its lines again, perhaps with more behind them. */
+  #begun: { rest: Buffer; readonly lines: number } | undefined;
 
   constructor(fd: number) {
     this.#fd = fd;
   }
 
   async send(lines: readonly string[]): Promise<number> {
-    this.#rest ??= Buffer.from(lines.join(""));
-    while (this.#rest.length > 0) {
+    this.#begun ??= { rest: Buffer.from(lines.join("")), lines: lines.length };
+    const begun = this.#begun;
+    while (begun.rest.length > 0) {
       if (this.#closed) throw new Error("closed");
-      const { bytesWritten } = await writeAsync(this.#fd, this.#rest);
-      this.#rest = this.#rest.subarray(bytesWritten);
+      const bytesWritten = await this.#write(begun.rest);
+      if (bytesWritten === 0) return 0;
+      begun.rest = begun.rest.subarray(bytesWritten);
     }
-    this.#rest = undefined;
-    return lines.length;
+    this.#begun = undefined;
+    return begun.lines;
   }
 
   close(): void {
     this.#closed = true;
+  }
+
+  /** @returns 0 where the terminal takes nothing now */
+  async #write(bytes: Buffer): Promise<number> {
+    try {
+      return (await writeAsync(this.#fd, bytes)).bytesWritten;
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EAGAIN") return 0;
+      throw error;
+    }
   }
 }
 

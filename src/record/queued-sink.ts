@@ -1,5 +1,5 @@
 /** A sink with a bounded queue in front of its outlet: what does not fit is lost and counted, and the count is told later. */
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 
 import type { Outlet } from "../platform/outlet.ts";
 import type { LogRecord } from "./records.ts";
@@ -81,9 +81,13 @@ export class QueuedSink implements Sink {
   async close(withinMs: number): Promise<void> {
     this.#isClosing = true;
     this.#wake?.();
-    const limit = setTimeout(() => this.#outlet.close(), withinMs);
-    await this.#sending;
-    clearTimeout(limit);
+    const limit = new AbortController();
+    // A write in the thread pool cannot be called back; its end is not waited for.
+    await Promise.race([
+      this.#sending,
+      sleep(withinMs, undefined, { signal: limit.signal }).catch(() => undefined),
+    ]);
+    limit.abort();
     this.#outlet.close();
     this.#lose(this.#lines.length);
     this.#lines = [];

@@ -30,6 +30,11 @@ export interface DialOptions {
   readonly signal?: AbortSignal;
   /** Written first, in one write, as soon as the backend is connected: a PROXY header. */
   readonly header?: Uint8Array;
+  /**
+   * Makes the socket for a numeric address, in place of a plain one: `source: client`. What it throws is this address's
+   * failure; there is no fall-back.
+   */
+  readonly open?: (address: string) => Socket;
   /** Finds the addresses of a name in the order in which they are tried; default: the system's resolver. */
   readonly resolve?: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
 }
@@ -67,7 +72,7 @@ export async function dial(backend: BackendAddress, options: DialOptions): Promi
     const outcome = await attempt(
       target,
       (deadlineMs - performance.now()) / (found.targets.length - index),
-      signal,
+      options,
     );
     if (outcome instanceof Socket) {
       if (options.header) outcome.write(options.header);
@@ -129,14 +134,14 @@ async function resolveBySystem(host: string): Promise<readonly string[]> {
   return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
-async function attempt(
-  target: Target,
-  limitMs: number,
-  signal: AbortSignal | undefined,
-): Promise<Socket | Failed> {
+async function attempt(target: Target, limitMs: number, options: DialOptions): Promise<Socket | Failed> {
+  let socket: Socket;
+  try {
+    socket = openFor(target, options).pause();
+  } catch (error) {
+    return { code: (error as NodeJS.ErrnoException).code ?? "EUNKNOWN", error };
+  }
   return await new Promise((settle) => {
-    // Paused before it is connected: nothing is read from it until a relay does.
-    const socket = new Socket({ allowHalfOpen: true, noDelay: true } as SocketConstructorOpts).pause();
     const finish = (outcome: Socket | Failed): void => {
       clearTimeout(timer);
       stopHearing();
@@ -147,11 +152,19 @@ async function attempt(
       finish({ code });
     };
     const timer = setTimeout(() => giveUp("ETIMEDOUT"), Math.max(1, limitMs));
-    const stopHearing = onAbort(signal, () => giveUp("ECANCELED"));
+    const stopHearing = onAbort(options.signal, () => giveUp("ECANCELED"));
     socket.once("connect", () => finish(socket));
     socket.on("error", (error: NodeJS.ErrnoException) => finish({ code: error.code ?? "EUNKNOWN", error }));
     socket.connect(target);
   });
+}
+
+/** Paused before it is connected: nothing is read from it until a relay does. */
+function openFor(target: Target, { open }: DialOptions): Socket {
+  if (open && "host" in target) return open(target.host);
+  // A unix socket has no source address to be given.
+  if (open) throw Object.assign(new Error("a unix socket has no source address"), { code: "EAFNOSUPPORT" });
+  return new Socket({ allowHalfOpen: true, noDelay: true } as SocketConstructorOpts);
 }
 
 function failure(code: string, signal: AbortSignal | undefined): DialFailure {

@@ -146,8 +146,7 @@ test("a client that never reads does not make the daemon grow", async (t) => {
   });
   const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address }, allow: "", deny: "" });
   const rss = (): number => {
-    const [, kib] =
-      /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${daemon.process.pid ?? 0}/status`, "utf8")) ?? [];
+    const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${daemon.workers()[0]}/status`, "utf8")) ?? [];
     return Number(kib) * 1024;
   };
   const before = rss();

@@ -13,6 +13,7 @@ const replies: [reply: string, user: string, because: string][] = [
   ["40000,22:USERID:UNIX:bob", "bob", "the plain form"],
   ["40000 , 22 : USERID : UNIX : bob", "bob", "blanks around ports and words"],
   ["\t 40000\t,\t22:USERID:UNIX:bob\r", "bob", "tabs and CR are blanks"],
+  ["+40000,+22:USERID:UNIX:bob", "bob", "a plus sign too"],
   ["040000,022:USERID:UNIX:bob", "bob", "ports are numbers, not text"],
   ["40000,22:USERID:UNIX,US-ASCII:bob", "bob", "a character set may follow the system"],
   ["40000,22:USERID: :bob", "bob", "a blank is a system too"],

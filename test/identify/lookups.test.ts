@@ -101,7 +101,7 @@ for (const reverse of ["needed", "never"] as const) {
 
 test("F6: ahead is skipped while many look-ups are under way; a needed one is not", () =>
   withLookups(
-    { reverse: "always", maxInFlight: 4, timeoutMs: 200 },
+    { reverse: "always", maxInFlight: 16, timeoutMs: 200 },
     async (lookups) => {
       const client = (last: number): Request => ({ ...request, client: { address: `192.0.2.${last}` } });
       const waiting = [101, 102].map((last) => lookups.ahead(client(last)) ?? assert.fail("skipped"));

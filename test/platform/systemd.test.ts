@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { TestContext } from "node:test";
 import { test } from "node:test";
 
 import { listenDescriptors, notifier } from "../../src/platform/systemd.ts";
@@ -72,6 +73,54 @@ test("a manager that is not there, or has no place for a message, is told once a
   words.close();
   await end();
 });
+
+/** Puts a program called systemd-notify in the only folder of PATH; it writes its arguments to a file. */
+function fakeProgram(context: TestContext, exitStatus: number | "missing"): () => string {
+  const folder = temporaryFolder(context);
+  const log = join(folder, "arguments");
+  if (exitStatus !== "missing") {
+    writeFileSync(join(folder, "systemd-notify"), `#!/bin/sh\necho "$@" >>${log}\nexit ${exitStatus}\n`, {
+      mode: 0o755,
+    });
+  }
+  const before = process.env["PATH"];
+  process.env["PATH"] = folder;
+  context.after(() => {
+    process.env["PATH"] = before;
+  });
+  return () => (existsSync(log) ? readFileSync(log, "utf8") : "");
+}
+
+test("an abstract socket is reached through the systemd-notify package, which names our pid", async (context) => {
+  const said = fakeProgram(context, 0);
+  const troubles: string[] = [];
+  const words = notifier({ NOTIFY_SOCKET: "@manager" }, (reason) => troubles.push(reason));
+  assert.equal(words.isHeard, true);
+  await words.ready("2 services");
+  assert.equal(said(), `--ready --pid=${process.pid} --status=2 services\n`);
+  assert.deepEqual(troubles, []);
+  words.close();
+});
+
+for (const exitStatus of [1, "missing"] as const) {
+  test(`a systemd-notify program that is ${exitStatus === 1 ? "failing" : exitStatus} is told where nothing else can speak, and no loss where a datagram can`, async (context) => {
+    fakeProgram(context, exitStatus);
+    const troubles: string[] = [];
+    await notifier({ NOTIFY_SOCKET: "@manager" }, (reason) => troubles.push(reason)).ready();
+    assert.equal(troubles.length, 1);
+    assert.match(troubles[0] ?? "", /^systemd-notify: /);
+
+    const path = join(temporaryFolder(context), "notify");
+    const manager = receiveDatagrams(path);
+    const words = notifier({ NOTIFY_SOCKET: path }, (reason) => troubles.push(reason));
+    await words.ready();
+    await manager.count(1);
+    assert.deepEqual(manager.texts, ["READY=1"]);
+    assert.equal(troubles.length, 1);
+    words.close();
+    manager.close();
+  });
+}
 
 const watchdogs: [environment: Record<string, string>, ms: number | undefined, because: string][] = [
   [{ WATCHDOG_USEC: "3000000" }, 3000, "microseconds"],

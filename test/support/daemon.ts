@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -37,9 +37,10 @@ export interface StartOptions {
   readonly listen?: Readonly<Record<string, string>>;
   readonly allow?: string;
   readonly deny?: string;
-  /** More of the configuration file, as YAML. */
+  /** The configuration file, as YAML. */
   readonly yaml?: string;
   readonly args?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 const program = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
@@ -81,9 +82,20 @@ export class RunningDaemon {
       `${name}=${options.listen?.[name] ?? "127.0.0.1:0"},${backend}`,
     ]);
     const files = ["--allow-file", join(folder, "hosts.allow"), "--deny-file", join(folder, "hosts.deny")];
-    const args = ["run", "-c", join(folder, "tcpwrapd.yaml"), ...files, "--log-format", "json", ...services];
+    const args = [
+      "run",
+      "-c",
+      join(folder, "tcpwrapd.yaml"),
+      ...files,
+      "--log-format",
+      "json",
+      "--control-socket",
+      join(folder, "control.sock"),
+      ...services,
+    ];
     const child = spawn(process.execPath, [program, ...args, ...(options.args ?? [])], {
       stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...options.environment },
     });
     const daemon = new RunningDaemon(folder, child);
     t.after(async () => {
@@ -127,9 +139,27 @@ export class RunningDaemon {
     });
   }
 
-  /** Descriptors that the daemon has open. */
+  /** Where it is controlled. */
+  get controlSocket(): string {
+    return join(this.folder, "control.sock");
+  }
+
+  /** Its configuration file. */
+  get configFile(): string {
+    return join(this.folder, "tcpwrapd.yaml");
+  }
+
+  /** The processes that serve: the workers, or the daemon itself where it has none. */
+  workers(): number[] {
+    const pid = this.process.pid ?? 0;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+    return children === "" ? [pid] : children.split(" ").map(Number);
+  }
+
+  /** Descriptors that the daemon and its workers have open. */
   descriptors(): number {
-    return readdirSync(`/proc/${this.process.pid ?? 0}/fd`).length;
+    const pids = new Set([this.process.pid ?? 0, ...this.workers()]);
+    return [...pids].reduce((sum, pid) => sum + readdirSync(`/proc/${pid}/fd`).length, 0);
   }
 
   /** Sends a signal and waits for the end; the exit status, null when it was killed. */

@@ -12,13 +12,14 @@ export interface IdentServer {
 }
 
 /**
- * Starts a server on a free port.
+ * Starts a server on a free port, or where it is told.
  *
  * @param answer gets the socket when a query has come; `ports` is the query without its end of line
  */
 export async function startIdent(
   answer: (socket: Socket, ports: string) => void,
   host = "127.0.0.1",
+  port = 0,
 ): Promise<IdentServer> {
   const sockets = new Set<Socket>();
   const asked: IdentServer["asked"] = [];
@@ -35,7 +36,7 @@ export async function startIdent(
       answer(socket, query.toString("latin1").trimEnd());
     });
   });
-  server.listen(0, host);
+  server.listen(port, host);
   await once(server, "listening");
   return {
     port: (server.address() as AddressInfo).port,

@@ -62,7 +62,7 @@ async function main(): Promise<void> {
     nextDescriptor: next,
   } satisfies WriterReport);
   // As a daemon ends: a thread of the pool that hangs in a write would hold this up for ever.
-  process.disconnect();
+  process.disconnect?.();
   process.exit(0);
 }
 

@@ -1,0 +1,52 @@
+/** The control socket of a running daemon, where it can be had. */
+
+import type { Settings } from "../config/schema.ts";
+import { schema } from "../config/schema.ts";
+import type { ControlApi } from "../control/api.ts";
+import { type ControlServer, openControl } from "../control/server.ts";
+import type { Journal } from "../record/journal.ts";
+
+/** A control socket that was asked for by name and cannot be made. */
+class ControlError extends Error {
+  override readonly name = "ControlError";
+  readonly hint = "its folder must exist, and belong to the daemon; see control.socket";
+}
+
+const { socket: defaultSocket } = schema.parse({}).control;
+
+/** Opens once, closes once. */
+export class ControlSocket {
+  readonly #settings: Settings["control"];
+  readonly #journal: Journal;
+  #server: ControlServer | undefined;
+
+  constructor(settings: Settings["control"], journal: Journal) {
+    this.#settings = settings;
+    this.#journal = journal;
+  }
+
+  /** A default path that cannot be had is worth a warning; rejects with a `ControlError` for one that was asked for. */
+  async open(api: ControlApi): Promise<void> {
+    const { socket: path, owner, group } = this.#settings;
+    const warn = (code: string) => (message: string) => this.#journal.warn({ code, message });
+    try {
+      this.#server = await openControl({
+        api,
+        path,
+        mode: 0o660,
+        ...(owner !== undefined && { owner }),
+        ...(group !== undefined && { group }),
+        onTrouble: warn("control"),
+      });
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      const message = `no control socket on ${path}: ${reason}`;
+      if (path !== defaultSocket) throw new ControlError(message, { cause });
+      warn("no-control-socket")(`${message}; status, sessions, reload and their like do not work`);
+    }
+  }
+
+  close(): void {
+    this.#server?.close();
+  }
+}

@@ -1,0 +1,74 @@
+/** What the control socket tells and does, as values; docs/control.md lists the same. */
+
+import type { Diagnostic } from "../access/types.ts";
+import type { Counters } from "../record/counters.ts";
+import type { OpenSession } from "../record/entry.ts";
+import type { SinkState } from "../record/sink.ts";
+
+/** How the daemon stands. */
+export interface Status {
+  readonly version: string;
+  readonly pid: number;
+  readonly state: "serving" | "draining";
+  readonly startedAt: string;
+  readonly uptimeMs: number;
+  readonly services: readonly ServiceStatus[];
+  /** Connections that are open, undecided ones too. */
+  readonly sessions: number;
+  readonly tables: {
+    readonly generation: number;
+    readonly allowRules: number;
+    readonly denyRules: number;
+    readonly errors: number;
+    readonly warnings: number;
+  };
+  readonly workers: readonly { readonly pid: number; readonly sessions: number }[];
+  /** Workers that died since the start, and the sessions that they had when they were last heard of. */
+  readonly lost: { readonly workers: number; readonly sessions: number };
+  readonly log: readonly SinkState[];
+  /** Present while a reload waits for its confirmation. */
+  readonly unconfirmed?: { readonly untilMs: number };
+}
+
+export interface ServiceStatus extends Counters {
+  readonly name: string;
+  /** Where it listens, as the kernel says. */
+  readonly listen: readonly string[];
+}
+
+/** The tables in force. */
+export interface TablesStatus {
+  readonly generation: number;
+  readonly allowRules: number;
+  readonly denyRules: number;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** What became of a reload: in force, or refused for a reason, with everything as it was before. */
+export type ReloadOutcome =
+  | {
+      readonly reloaded: true;
+      /** Listening sockets that are new, and those that are gone: "sshd on 0.0.0.0:22". */
+      readonly opened: readonly string[];
+      readonly closed: readonly string[];
+      /** Keys that have changed and count only after a restart. */
+      readonly needsRestart: readonly string[];
+      /** Present where the reload is undone unless it is confirmed in time. */
+      readonly confirmWithinMs?: number;
+    }
+  | { readonly reloaded: false; readonly reason: string };
+
+/** What the socket leads to. Nothing of it rejects but for a bug. */
+export interface ControlApi {
+  status(): Promise<Status>;
+  sessions(): Promise<readonly OpenSession[]>;
+  tables(): Promise<TablesStatus>;
+  /** @param confirmMs undo it unless `confirm` comes within so long; absent = it stays */
+  reload(confirmMs?: number): Promise<ReloadOutcome>;
+  /** False when nothing waits for it. */
+  confirm(): Promise<boolean>;
+  /** Stops to accept; the daemon ends after the last session. Gives the number of those that are left. */
+  drain(): Promise<number>;
+  /** Cuts one session; false when there is none of that id. */
+  kick(id: string): Promise<boolean>;
+}

@@ -1,0 +1,176 @@
+/** The control socket: HTTP with JSON for `tcpwrapd status` and its like, and for curl(1). */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { type OwnedSocketOptions, placeSocket } from "../platform/owned-socket.ts";
+import type { ControlApi } from "./api.ts";
+
+export interface ControlOptions extends OwnedSocketOptions {
+  readonly api: ControlApi;
+  /** Told of requests that failed by a fault of ours. */
+  readonly onTrouble: (message: string) => void;
+}
+
+/** A control socket that answers. */
+export interface ControlServer {
+  close(): void;
+}
+
+/** Bounds of what one peer can make us hold; the socket's mode says who may be one. */
+const bounds = {
+  connections: 32,
+  headerBytes: 8 * 1024,
+  bodyBytes: 16 * 1024,
+  requestMs: 10_000,
+} as const;
+
+/** The longest window of an unconfirmed reload. */
+const maxConfirmMs = 24 * 60 * 60 * 1000;
+
+/** Thrown by a route; becomes the answer. */
+class HttpError extends Error {
+  override readonly name = "HttpError";
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+type Handle = (api: ControlApi, id: string, body: Readonly<Record<string, unknown>>) => Promise<unknown>;
+
+/** Every route; `:id` is one word of a path. */
+export const routes: readonly (readonly [method: string, path: string, handle: Handle])[] = [
+  ["GET", "/v1/status", (api) => api.status()],
+  ["GET", "/v1/sessions", async (api) => ({ sessions: await api.sessions() })],
+  ["GET", "/v1/tables", (api) => api.tables()],
+  ["POST", "/v1/reload", (api, _id, body) => reload(api, body)],
+  ["POST", "/v1/confirm", (api) => confirm(api)],
+  ["POST", "/v1/drain", async (api) => ({ sessions: await api.drain() })],
+  ["DELETE", "/v1/sessions/:id", (api, id) => kick(api, id)],
+];
+
+/**
+ * Opens the socket.
+ *
+ * @throws when it cannot be made, or when another daemon answers on it
+ */
+export async function openControl({ api, onTrouble, ...place }: ControlOptions): Promise<ControlServer> {
+  const server = createServer(
+    {
+      maxHeaderSize: bounds.headerBytes,
+      requestTimeout: bounds.requestMs,
+      headersTimeout: bounds.requestMs,
+      connectionsCheckingInterval: 1000,
+      keepAliveTimeout: 1000,
+    },
+    (request, response) => void answer(request, response, api, onTrouble),
+  );
+  server.maxConnections = bounds.connections;
+  server.on("clientError", (_error, socket) => {
+    if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    else socket.destroy();
+  });
+  const placed = await placeSocket(server, place);
+  return { close: () => close(server, placed) };
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  api: ControlApi,
+  onTrouble: (message: string) => void,
+): Promise<void> {
+  try {
+    const value = await route(request, api);
+    send(response, 200, value);
+  } catch (cause) {
+    if (cause instanceof HttpError) return send(response, cause.status, { error: cause.message });
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    onTrouble(`control socket: ${request.method ?? ""} ${request.url ?? ""}: ${reason}`);
+    send(response, 500, { error: reason });
+  }
+}
+
+async function route(request: IncomingMessage, api: ControlApi): Promise<unknown> {
+  const path = (request.url ?? "").split("?", 1)[0] ?? "";
+  const found = routes.filter(([, pattern]) => idIn(path, pattern) !== undefined);
+  if (found.length === 0) throw new HttpError(404, `no such path: "${path.slice(0, 100)}"`);
+  const chosen = found.find(([method]) => method === request.method);
+  if (chosen === undefined) throw new HttpError(405, `use ${found.map(([method]) => method).join(" or ")}`);
+  const [, pattern, handle] = chosen;
+  return await handle(api, idIn(path, pattern) ?? "", await readBody(request));
+}
+
+/** The `:id` of a path; "" for a pattern without one; undefined where the path is another one. */
+function idIn(path: string, pattern: string): string | undefined {
+  if (!pattern.endsWith("/:id")) return path === pattern ? "" : undefined;
+  const before = pattern.slice(0, -":id".length);
+  const id = path.startsWith(before) ? path.slice(before.length) : "";
+  return /^[a-z0-9]{1,64}$/.test(id) ? id : undefined;
+}
+
+async function readBody(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > bounds.bodyBytes) throw new HttpError(413, `a body may have ${bounds.bodyBytes} bytes`);
+    chunks.push(chunk);
+  }
+  const text = Buffer.concat(chunks).toString();
+  if (text.trim() === "") return {};
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new HttpError(400, "the body is no JSON");
+  }
+  if (typeof body !== "object" || body === null || Array.isArray(body))
+    throw new HttpError(400, "the body is no JSON object");
+  return body as Readonly<Record<string, unknown>>;
+}
+
+async function reload(api: ControlApi, body: Readonly<Record<string, unknown>>): Promise<unknown> {
+  const { confirmMs, ...rest } = body;
+  const [unknownKey] = Object.keys(rest);
+  if (unknownKey !== undefined) throw new HttpError(400, `unknown key "${unknownKey.slice(0, 100)}"`);
+  const isWrong =
+    confirmMs !== undefined && !(typeof confirmMs === "number" && confirmMs > 0 && confirmMs <= maxConfirmMs);
+  if (isWrong) throw new HttpError(400, `"confirmMs" is a number of milliseconds up to ${maxConfirmMs}`);
+  const outcome = await api.reload(confirmMs);
+  if (!outcome.reloaded) throw new HttpError(409, outcome.reason);
+  return outcome;
+}
+
+async function confirm(api: ControlApi): Promise<unknown> {
+  if (!(await api.confirm())) throw new HttpError(409, "nothing waits for a confirmation");
+  return { confirmed: true };
+}
+
+async function kick(api: ControlApi, id: string): Promise<unknown> {
+  if (!(await api.kick(id))) throw new HttpError(404, `no session has the id "${id}"`);
+  return { kicked: id };
+}
+
+function send(response: ServerResponse, status: number, value: unknown): void {
+  if (response.destroyed || response.headersSent) return;
+  const text = `${JSON.stringify(value)}\n`;
+  // After an error the rest of the request is not read, so the connection cannot be used again.
+  const connection = status >= 400 ? { connection: "close" } : {};
+  response.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(text),
+    "cache-control": "no-store",
+    ...connection,
+  });
+  response.end(text);
+}
+
+function close(server: Server, placed: { readonly remove: () => void }): void {
+  placed.remove();
+  server.close();
+  server.closeIdleConnections();
+  // An answer that is on its way has a second.
+  setTimeout(() => server.closeAllConnections(), 1000).unref();
+}

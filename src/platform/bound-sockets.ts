@@ -1,0 +1,134 @@
+/** Binds listening sockets without accepting from them, so that worker processes can; the one place that knows how Node keeps them. */
+
+import { renameSync, rmSync, statSync } from "node:fs";
+import * as net from "node:net";
+import { getSystemErrorMap } from "node:util";
+
+/** A socket that is bound and not accepted from. */
+export interface BoundSocket {
+  /** As the kernel says: the port that it chose where 0 was asked for; absent for unix sockets. */
+  readonly address?: { readonly host: string; readonly port: number };
+  /** For `net.Server#listen({ fd })` in this process; the listener closes it, so it takes `forget` then in place of `close`. */
+  readonly descriptor: number;
+  /** What `ChildProcess#send` takes; the other process listens on `descriptorOf` what it receives. */
+  readonly sendable: net.Server;
+  /** Closes the socket, and removes the file of a unix socket if it is still ours. */
+  close(): void;
+  /** Only removes the file. */
+  forget(): void;
+}
+
+/** Where to bind. A descriptor is one that the service manager holds for us. */
+export type BindPlace =
+  | {
+      readonly kind: "tcp";
+      readonly host: string;
+      readonly port: number;
+      readonly isIpv6: boolean;
+      readonly isIpv6Only: boolean;
+    }
+  | { readonly kind: "unix"; readonly path: string }
+  | { readonly kind: "descriptor"; readonly descriptor: number };
+
+/** What Node's own wrappers of sockets have; TCP and pipes alike. */
+interface Handle {
+  readonly fd: number;
+  getsockname?(into: { address?: string; port?: number }): number;
+  close(): void;
+}
+
+type CreateServerHandle = (
+  address: string | null,
+  port: number,
+  family: number,
+  descriptor?: number,
+  flags?: number,
+) => Handle | number;
+
+/** UV_TCP_IPV6ONLY. Source: uv.h. */
+const IPV6_ONLY = 1;
+
+/**
+ * Binds; the first process that listens on it lets clients in.
+ *
+ * A `net.Server` would accept as soon as it listens, and cannot be told not to. node:cluster binds by the same function.
+ *
+ * @throws an error with `code`, as the kernel says (EADDRINUSE, EACCES, ...)
+ */
+export function bindSocket(place: BindPlace): BoundSocket {
+  switch (place.kind) {
+    case "tcp": {
+      const family = place.isIpv6 ? 6 : 4;
+      const handle = open(place.host, place.port, family, undefined, place.isIpv6Only ? IPV6_ONLY : 0);
+      const name: { address?: string; port?: number } = {};
+      // libuv keeps EADDRINUSE back until somebody asks. Source: uv_tcp_bind.
+      const status = handle.getsockname?.(name) ?? 0;
+      if (status < 0) {
+        handle.close();
+        throw systemError(status);
+      }
+      return bound(handle, { host: name.address ?? place.host, port: name.port ?? place.port });
+    }
+    case "unix":
+      return bindUnix(place.path);
+    case "descriptor":
+      return bound(open(null, -1, -1, place.descriptor));
+  }
+}
+
+/** The number of a socket that came from another process, for `net.Server#listen({ fd })`; undefined when it is none. */
+export function descriptorOf(received: unknown): number | undefined {
+  const isHandle = typeof received === "object" && received !== null && "fd" in received;
+  return isHandle && typeof received.fd === "number" && received.fd >= 0 ? received.fd : undefined;
+}
+
+/**
+ * Bound under another name first and then renamed: libuv removes the name that it has bound when it closes, and by then a
+ * successor of ours may listen under `path`.
+ */
+function bindUnix(path: string): BoundSocket {
+  const first = `${path}.${process.pid}`;
+  rmSync(first, { force: true });
+  const handle = open(first, -1, -1);
+  let inode: bigint;
+  try {
+    inode = statSync(first, { bigint: true }).ino;
+    renameSync(first, path);
+  } catch (cause) {
+    handle.close();
+    throw cause;
+  }
+  return bound(handle, undefined, () => {
+    if (statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === inode) rmSync(path);
+  });
+}
+
+function bound(
+  handle: Handle,
+  address?: { host: string; port: number },
+  onClose: () => void = () => undefined,
+): BoundSocket {
+  return {
+    ...(address === undefined ? undefined : { address }),
+    descriptor: handle.fd,
+    sendable: handle as unknown as net.Server,
+    close: () => {
+      onClose();
+      handle.close();
+    },
+    forget: onClose,
+  };
+}
+
+function open(...args: Parameters<CreateServerHandle>): Handle {
+  const create = (net as unknown as { _createServerHandle?: CreateServerHandle })._createServerHandle;
+  if (create === undefined) throw new Error("this Node cannot bind a socket without accepting from it");
+  const made = create(...args);
+  if (typeof made === "number") throw systemError(made);
+  return made;
+}
+
+function systemError(status: number): NodeJS.ErrnoException {
+  const [code = "UNKNOWN", message = "unknown error"] = getSystemErrorMap().get(status) ?? [];
+  return Object.assign(new Error(message), { code, errno: status });
+}

@@ -1,0 +1,123 @@
+/** Questions and answers between two processes of ours, over the pipe that Node opens to a child it forks. */
+
+import type { ChildProcess, SendHandle } from "node:child_process";
+
+/** What may be asked: by name, the argument and the answer. Values are copied by structured clone. */
+export type Calls = Readonly<Record<string, { readonly argument: unknown; readonly answer: unknown }>>;
+
+/** Answers what the other side asks. `handle` is the socket that came with the question. */
+export type Answers<Asked extends Calls> = {
+  readonly [Name in keyof Asked]: (
+    argument: Asked[Name]["argument"],
+    handle: unknown,
+  ) => Asked[Name]["answer"] | Promise<Asked[Name]["answer"]>;
+};
+
+/** Thrown by `ask` when the other process is gone, or goes before it has answered. */
+export class ChannelClosed extends Error {
+  override readonly name = "ChannelClosed";
+
+  constructor() {
+    super("the other process is gone");
+  }
+}
+
+interface Question {
+  readonly ask: number;
+  readonly name: string;
+  readonly argument: unknown;
+}
+
+type Message =
+  | Question
+  | { readonly answer: number; readonly value: unknown }
+  | { readonly answer: number; readonly error: Thrown };
+
+/** What is left of an error on its way; `hint` says what to do, where the error knew. */
+interface Thrown {
+  readonly name: string;
+  readonly message: string;
+  readonly hint?: string;
+}
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** One end of the pipe. */
+export class Channel<Asked extends Calls, Answered extends Calls> {
+  readonly #end: ChildProcess | NodeJS.Process;
+  readonly #answers: Answers<Answered>;
+  readonly #waiting = new Map<number, Waiting>();
+  #asked = 0;
+
+  /**
+   * @param end the child, or our own `process` in the child
+   * @param answers what the other side may ask of us
+   */
+  constructor(end: ChildProcess | NodeJS.Process, answers: Answers<Answered>) {
+    this.#end = end;
+    this.#answers = answers;
+    end.on("message", (message: unknown, handle: unknown) => this.#hear(message as Message, handle));
+    end.on("disconnect", () => this.#closed());
+  }
+
+  /**
+   * Asks, and gives the answer. Rejects with what the other side threw (its name, message and hint), or with `ChannelClosed`.
+   *
+   * @param handle a socket to send along; ours stays open
+   */
+  async ask<Name extends keyof Asked & string>(
+    name: Name,
+    argument: Asked[Name]["argument"],
+    handle?: unknown,
+  ): Promise<Asked[Name]["answer"]> {
+    const ask = (this.#asked += 1);
+    return await new Promise((resolve, reject) => {
+      this.#waiting.set(ask, { resolve, reject });
+      this.#send({ ask, name, argument }, handle);
+    });
+  }
+
+  #hear(message: Message, handle: unknown): void {
+    if ("ask" in message) void this.#answer(message, handle);
+    else {
+      const waiting = this.#waiting.get(message.answer);
+      this.#waiting.delete(message.answer);
+      if ("error" in message) waiting?.reject(Object.assign(new Error(message.error.message), message.error));
+      else waiting?.resolve(message.value);
+    }
+  }
+
+  async #answer({ ask, name, argument }: Question, handle: unknown): Promise<void> {
+    try {
+      const answer = this.#answers[name];
+      if (answer === undefined) throw new Error(`nobody here knows "${name}"`);
+      this.#send({ answer: ask, value: await answer(argument, handle) });
+    } catch (cause) {
+      this.#send({ answer: ask, error: thrown(cause) });
+    }
+  }
+
+  #send(message: Message, handle?: unknown): void {
+    if (!this.#end.connected || this.#end.send === undefined) return this.#closed();
+    // A pipe that breaks while we write is told by "disconnect".
+    this.#end.send(message, handle as SendHandle | undefined, {}, (error) => {
+      if (error !== null) this.#closed();
+    });
+  }
+
+  #closed(): void {
+    for (const { reject } of this.#waiting.values()) reject(new ChannelClosed());
+    this.#waiting.clear();
+  }
+}
+
+function thrown(cause: unknown): Thrown {
+  if (!(cause instanceof Error)) return { name: "Error", message: String(cause) };
+  const { name, message } = cause;
+  return "hint" in cause && typeof cause.hint === "string"
+    ? { name, message, hint: cause.hint }
+    : { name, message };
+}

@@ -1,0 +1,77 @@
+/** The connections that are being served: how many, and how to cut one of them or all. */
+
+import type { Socket } from "node:net";
+import type { Request } from "./access/types.ts";
+
+/** Why a session is cut; a cause of the `end` record. */
+export type CutCause = "drain" | "kicked";
+
+/** One connection from accept to its last record. */
+export interface Session {
+  readonly id: string;
+  /** Aborted, with the cause to record, when this connection has to end at once. */
+  readonly signal: AbortSignal;
+  /** What the tables allowed it for, once they have: what newer tables are asked about. */
+  judged?: Request;
+  /** The other side of the relay, once it is there. */
+  backend?: Socket;
+  /** More about why it was cut, for its record. */
+  detail?: string;
+}
+
+interface Open extends Session {
+  readonly cutter: AbortController;
+}
+
+/** All that are open, decided or not. */
+export class Sessions {
+  readonly #open = new Map<string, Open>();
+  readonly #whenEmpty = new Set<() => void>();
+  #stopped: CutCause | undefined;
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** Every `enter` is answered by one `leave`. */
+  enter(id: string): Session {
+    const cutter = new AbortController();
+    const session: Open = { id, cutter, signal: cutter.signal };
+    this.#open.set(id, session);
+    if (this.#stopped !== undefined) cutter.abort(this.#stopped);
+    return session;
+  }
+
+  leave({ id }: Session): void {
+    this.#open.delete(id);
+    if (this.#open.size > 0) return;
+    for (const resolve of this.#whenEmpty) resolve();
+    this.#whenEmpty.clear();
+  }
+
+  /** Those that the tables have let in. */
+  judged(): readonly Session[] {
+    return [...this.#open.values()].filter(({ judged }) => judged !== undefined);
+  }
+
+  /** Cuts one; false when there is none of that id. */
+  cut(id: string, cause: CutCause, detail?: string): boolean {
+    const session = this.#open.get(id);
+    if (session === undefined) return false;
+    if (detail !== undefined) session.detail = detail;
+    session.cutter.abort(cause);
+    return true;
+  }
+
+  /** Cuts all, and from now on whatever comes in still. */
+  stop(cause: CutCause): void {
+    this.#stopped = cause;
+    for (const { cutter } of this.#open.values()) cutter.abort(cause);
+  }
+
+  /** Resolves when none is open. */
+  async ended(): Promise<void> {
+    if (this.#open.size === 0) return;
+    await new Promise<void>((resolve) => this.#whenEmpty.add(resolve));
+  }
+}

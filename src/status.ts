@@ -1,0 +1,87 @@
+/** Puts together how the daemon stands, from what its workers report. */
+
+import type { ServiceStatus, Status } from "./control/api.ts";
+import { type Front, printFront } from "./fronts.ts";
+import type { Diagnostic } from "./access/types.ts";
+import { addCounters, createCounters } from "./record/counters.ts";
+import type { SinkState } from "./record/sink.ts";
+import type { TablesNews, WorkerReport } from "./worker.ts";
+
+/** What the supervisor knows by itself. */
+export type Own = Pick<Status, "version" | "pid" | "state" | "lost" | "unconfirmed"> & {
+  readonly startedAtMs: number;
+  readonly nowMs: number;
+  readonly fronts: readonly Front[];
+  readonly tables: TablesNews | undefined;
+};
+
+/** The whole, for the control socket. */
+export function statusOf(own: Own, reports: readonly WorkerReport[]): Status {
+  const { version, pid, state, lost, unconfirmed, startedAtMs, nowMs, tables } = own;
+  return {
+    version,
+    pid,
+    state,
+    startedAt: new Date(startedAtMs).toISOString(),
+    uptimeMs: nowMs - startedAtMs,
+    services: servicesOf(own.fronts, reports),
+    sessions: reports.reduce((sum, { sessions }) => sum + sessions.length, 0),
+    tables: {
+      generation: tables?.generation ?? 0,
+      allowRules: tables?.allowRules ?? 0,
+      denyRules: tables?.denyRules ?? 0,
+      errors: count(tables?.diagnostics, "error"),
+      warnings: count(tables?.diagnostics, "warning"),
+    },
+    workers: reports.map((report) => ({ pid: report.pid, sessions: report.sessions.length })),
+    lost,
+    log: sinksOf(reports),
+    ...(unconfirmed === undefined ? undefined : { unconfirmed }),
+  };
+}
+
+/** One line for `systemctl status`. */
+export function statusLine(sessions: number, tables: TablesNews | undefined, isDraining: boolean): string {
+  if (isDraining) return `draining, ${sessions} sessions are left`;
+  const errors = count(tables?.diagnostics, "error");
+  const { generation = 0, allowRules = 0, denyRules = 0 } = tables ?? {};
+  const trouble = errors > 0 ? `, ${errors} errors in them` : "";
+  return `${sessions} sessions; tables generation ${generation}, ${allowRules} + ${denyRules} rules${trouble}`;
+}
+
+function servicesOf(fronts: readonly Front[], reports: readonly WorkerReport[]): ServiceStatus[] {
+  const names = new Set([
+    ...fronts.map(({ plan }) => plan.service),
+    ...reports.flatMap(({ counters }) => [...counters.keys()]),
+  ]);
+  return Array.from(names, (name) => ({
+    name,
+    listen: fronts
+      .filter(({ plan }) => plan.service === name)
+      .map((front) => printFront(front).slice(name.length + " on ".length)),
+    ...reports.reduce(
+      (sum, { counters }) => addCounters(sum, counters.get(name) ?? createCounters()),
+      createCounters(),
+    ),
+  }));
+}
+
+/** One for each name: the worst trouble, and the sum of what was lost. */
+function sinksOf(reports: readonly WorkerReport[]): SinkState[] {
+  const byName = new Map<string, SinkState>();
+  for (const state of reports.flatMap(({ sinks }) => sinks)) {
+    const other = byName.get(state.name);
+    const trouble = state.trouble ?? other?.trouble;
+    byName.set(state.name, {
+      name: state.name,
+      ...(trouble === undefined ? undefined : { trouble }),
+      queuedLines: state.queuedLines + (other?.queuedLines ?? 0),
+      lostLines: state.lostLines + (other?.lostLines ?? 0),
+    });
+  }
+  return [...byName.values()];
+}
+
+function count(diagnostics: readonly Diagnostic[] = [], severity: Diagnostic["severity"]): number {
+  return diagnostics.filter((found) => found.severity === severity).length;
+}

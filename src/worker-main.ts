@@ -1,0 +1,118 @@
+/** The program of a worker process: does what its supervisor asks, and outlives it for the sessions that are open. */
+
+import { hostname } from "node:os";
+import { openRelay } from "./chosen-relay.ts";
+import { descriptorOf } from "./platform/bound-sockets.ts";
+import { Channel } from "./platform/channel.ts";
+import { localPrograms } from "./platform/commands.ts";
+import { dropPrivileges } from "./platform/privileges.ts";
+import { descriptorLimit, processId, setUmask } from "./platform/process.ts";
+import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "./platform/worker-process.ts";
+import { Journal } from "./record/journal.ts";
+import { openSinks } from "./record/sinks.ts";
+import { RemotePrograms } from "./remote-programs.ts";
+import { Worker } from "./worker.ts";
+import type { Birth, SupervisorCalls, WorkerCalls } from "./worker-port.ts";
+
+/** How often the number of sessions is told, where it has changed. */
+const tellMs = 250;
+
+/** Bounds how long records may keep us from ending. */
+const flushMs = 2000;
+
+interface Started {
+  readonly worker: Worker;
+  readonly journal: Journal;
+}
+
+const remote = new RemotePrograms((name, argument, handle) => channel.ask(name, argument, handle));
+let started: Started | undefined;
+let isLeaving = false;
+
+const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCalls, WorkerCalls>(ownEnd(), {
+  start: async (birth) => {
+    started = await start(birth);
+    return undefined;
+  },
+  configure: (orders) => running().worker.configure(orders),
+  listen: async ({ key, endpoint }, socket) => {
+    const descriptor = descriptorOf(socket);
+    if (descriptor === undefined) throw new Error(`no socket came with "${key}"`);
+    await running().worker.listen(key, endpoint, descriptor);
+    return undefined;
+  },
+  unlisten: (key) => {
+    running().worker.unlisten(key);
+    return undefined;
+  },
+  leave: () => leave(),
+  stop: () => {
+    running().worker.stop();
+    return undefined;
+  },
+  kick: (id) => running().worker.kick(id),
+  report: () => running().worker.report(),
+  ping: () => undefined,
+  programSaid: (news) => remote.said(news),
+  programEnded: (news) => remote.ended(news),
+});
+
+watchWorkerSignals(leave, () => {
+  if (started === undefined) exit(0);
+  remote.abandon();
+  if (isLeaving) return;
+  const left = leave();
+  const message = `the supervisor is gone; ${left} sessions are served to their end, nobody is let in`;
+  started.journal.warn({ code: "supervisor-lost", message });
+});
+
+async function start({ log, level, relay, recordsRelay, identity }: Birth): Promise<Started> {
+  if (identity !== undefined) dropPrivileges(identity);
+  const pid = processId();
+  setUmask(0o022); // as tcpd: the commands of rules inherit it
+  const sinks = openSinks(log, { pid, hostname: hostname(), environment: ownEnvironment() });
+  const journal = new Journal({ sinks, level });
+  const worker = new Worker({
+    journal,
+    programs: identity === undefined ? localPrograms : remote,
+    relay: await openRelay(relay, recordsRelay ? journal : undefined),
+    processId: pid,
+    maxDescriptors: descriptorLimit(),
+    onTables: (news) => void tell("tables", news),
+  });
+  let told = 0;
+  setInterval(() => {
+    if (worker.sessions === told) return;
+    told = worker.sessions;
+    void tell("sessions", told);
+  }, tellMs).unref();
+  return { worker, journal };
+}
+
+function running(): Started {
+  if (started === undefined) throw new Error("not started");
+  return started;
+}
+
+/** Stops to accept; the process ends after the last session. */
+function leave(): number {
+  const { worker, journal } = running();
+  worker.unlistenAll();
+  const left = worker.sessions;
+  if (!isLeaving) {
+    isLeaving = true;
+    void worker
+      .ended()
+      .then(() => journal.close(flushMs))
+      .then(() => exit(0));
+  }
+  return left;
+}
+
+/** A supervisor that is gone hears nothing, which "disconnect" tells. */
+async function tell<Name extends keyof SupervisorCalls>(
+  name: Name,
+  news: SupervisorCalls[Name]["argument"],
+): Promise<void> {
+  await channel.ask(name, news).catch(() => undefined);
+}

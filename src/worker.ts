@@ -1,0 +1,331 @@
+/** Serves the connections of the listening sockets that it is given, by the policy that it is given. */
+
+import type { Socket } from "node:net";
+import { isDeepStrictEqual } from "node:util";
+import { decide } from "./access/decide.ts";
+import type { Tables } from "./access/tables.ts";
+import type { Diagnostic, Request } from "./access/types.ts";
+import { Aclexecs } from "./act/aclexec.ts";
+import { Lingers } from "./act/linger.ts";
+import { Refusals } from "./act/refuse.ts";
+import { Spawns } from "./act/spawn.ts";
+import { limitStarts } from "./act/start-rate.ts";
+import { LiveTables, type TablesChange } from "./config/live.ts";
+import type { ServiceSettings } from "./config/schema.ts";
+import { serve, type Service, type SharedPorts } from "./connection.ts";
+import { Lookups } from "./identify/lookups.ts";
+import { parseNetworks } from "./identify/networks.ts";
+import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
+import { clientsFor, Limits } from "./listen/limits.ts";
+import { Listener } from "./listen/listener.ts";
+import type { Programs } from "./platform/commands.ts";
+import type { Policy } from "./policy.ts";
+import type { Counters } from "./record/counters.ts";
+import type { OpenSession } from "./record/entry.ts";
+import type { Journal } from "./record/journal.ts";
+import type { SinkState } from "./record/sink.ts";
+import type { Relay } from "./relay/relay.ts";
+import { Sessions } from "./sessions.ts";
+
+/** What a worker is made of; everything that touches the machine is handed in. */
+export interface WorkerOptions {
+  readonly journal: Journal;
+  readonly programs: Programs;
+  readonly relay: Relay;
+  readonly processId: number;
+  /** How many files this process may have open. */
+  readonly maxDescriptors: number;
+  /** Hears of every change of the tables, the first one included. */
+  readonly onTables: (news: TablesNews) => void;
+}
+
+/** What a worker shall do from now on. */
+export interface Orders {
+  readonly policy: Policy;
+  /** The service of each listening socket, by the socket's key. */
+  readonly routes: ReadonlyMap<string, string>;
+  /** How many workers share the limits. */
+  readonly workers: number;
+  /** The number of the first generation of its tables, where it has none yet. */
+  readonly firstGeneration: number;
+  /** Generations up to this one have their record already. */
+  readonly recordedGeneration: number;
+  /** One worker of several writes what becomes of the tables. */
+  readonly recordsTables: boolean;
+}
+
+/** The tables that a worker has in force. */
+export interface TablesNews {
+  readonly generation: number;
+  readonly allowRules: number;
+  readonly denyRules: number;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** How a worker stands. */
+export interface WorkerReport {
+  readonly pid: number;
+  readonly tables: TablesNews;
+  readonly sessions: readonly OpenSession[];
+  readonly counters: ReadonlyMap<string, Readonly<Counters>>;
+  readonly sinks: readonly SinkState[];
+}
+
+/** Bounds of what rules can make us do; each is for a whole worker. */
+const bounds = {
+  aclexec: { maxRunning: 64 },
+  spawn: { maxRunning: 256 },
+  banner: { maxBytes: 64 * 1024, timeoutMs: 5000 },
+  refusal: { maxHeld: 1000, holdMs: 30_000, maxClosing: 1000, closeMs: 5000 },
+  linger: { maxLingering: 1000 },
+  startBurst: 100,
+  keepAliveMs: 60_000,
+} as const;
+
+/** Lookups of a policy that is no longer in force may still be waited for by a decision. */
+const lookupsGraceMs = 60_000;
+
+/** It is configured first, then told to listen; both as often as the policy changes. */
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #sessions = new Sessions();
+  readonly #listeners = new Map<string, Listener>();
+  readonly #refusals = new Refusals(bounds.refusal);
+  readonly #lingers = new Lingers(bounds.linger);
+  readonly #limits = new Limits(0);
+  #orders: Orders | undefined;
+  #services: ReadonlyMap<string, Service> = new Map();
+  #tables: LiveTables | undefined;
+  #lookups: Lookups | undefined;
+  #ports: SharedPorts | undefined;
+
+  constructor(options: WorkerOptions) {
+    this.#options = options;
+  }
+
+  /** Puts a policy in force. What it does not change is not touched: sessions, tables and what was looked up. */
+  async configure(orders: Orders): Promise<TablesNews> {
+    const before = this.#orders?.policy;
+    this.#orders = orders;
+    const { settings, inlineTables } = orders.policy;
+    const { limits } = settings;
+    const maxClients = clientsFor(this.#options.maxDescriptors);
+    this.#limits.resize(
+      limits.connections === "auto"
+        ? maxClients
+        : Math.min(maxClients, Math.ceil(limits.connections / orders.workers)),
+    );
+    this.#services = new Map(
+      Object.entries(settings.services).map(([name, service]) => [
+        name,
+        serviceOf(name, service, orders.workers),
+      ]),
+    );
+    const hasSameNames =
+      isDeepStrictEqual(before?.settings.names, settings.names) &&
+      isDeepStrictEqual(before?.settings.ident, settings.ident);
+    if (!hasSameNames || this.#lookups === undefined) this.#renewLookups(orders.policy);
+    const hasSameTables =
+      isDeepStrictEqual(before?.settings.access, settings.access) &&
+      isDeepStrictEqual(before?.inlineTables, inlineTables);
+    if (!hasSameTables || this.#tables === undefined) await this.#renewTables(orders);
+    if (this.#tables === undefined || this.#lookups === undefined) throw new Error("a policy without tables");
+    this.#ports ??= this.#portsOf(orders.policy, this.#tables, this.#lookups);
+    const hasSameLimits =
+      isDeepStrictEqual(before?.settings.limits, limits) &&
+      isDeepStrictEqual(before?.settings.aclexec, settings.aclexec);
+    this.#ports = hasSameLimits
+      ? { ...this.#ports, tables: this.#tables, lookups: this.#lookups }
+      : this.#portsOf(orders.policy, this.#tables, this.#lookups);
+    return this.#news();
+  }
+
+  /** Accepts from a socket that is bound. Rejects with a `ListenError`. */
+  async listen(key: string, endpoint: ListenEndpoint, descriptor: number): Promise<void> {
+    const listener = await Listener.open({
+      descriptor,
+      endpoint,
+      onConnection: (client) => this.#accept(client, key),
+    });
+    this.#listeners.set(key, listener);
+  }
+
+  /** Stops to accept from a socket; the connections that came from it live on. */
+  unlisten(key: string): void {
+    this.#listeners.get(key)?.close();
+    this.#listeners.delete(key);
+  }
+
+  /** Stops to accept at all. */
+  unlistenAll(): void {
+    for (const key of this.#listeners.keys()) this.unlisten(key);
+  }
+
+  /** Resolves when the last session has ended, by itself or by `stop`; nothing of the worker keeps the process alive then. */
+  async ended(): Promise<void> {
+    await this.#sessions.ended();
+    this.#tables?.close();
+    this.#lookups?.close();
+  }
+
+  /** Ends every session at once; `ended` resolves soon after. */
+  stop(): void {
+    this.#sessions.stop("drain");
+    this.#refusals.close();
+    this.#lingers.close();
+  }
+
+  /** Ends one session; false when there is none of that id. */
+  kick(id: string): boolean {
+    return this.#sessions.cut(id, "kicked");
+  }
+
+  /** Sessions that are open, decided or not. */
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  report(): WorkerReport {
+    const { journal, processId } = this.#options;
+    return {
+      pid: processId,
+      tables: this.#news(),
+      sessions: journal.sessions(),
+      counters: journal.counters(),
+      sinks: journal.sinks(),
+    };
+  }
+
+  #accept(client: Socket, key: string): void {
+    const service = this.#services.get(this.#orders?.routes.get(key) ?? "");
+    // A client that the kernel gave us after its service was taken away.
+    if (service === undefined || this.#ports === undefined) client.resetAndDestroy();
+    else void serve(client, service, this.#ports);
+  }
+
+  #renewLookups({ settings: { names, ident } }: Policy): void {
+    const old = this.#lookups;
+    if (old !== undefined) setTimeout(() => old.close(), lookupsGraceMs).unref();
+    this.#lookups = new Lookups({
+      reverse: names.reverse,
+      timeoutMs: names.timeout,
+      servers: names.servers,
+      hostsFile: names.hostsFile,
+      identTimeoutMs: ident.timeout,
+    });
+  }
+
+  async #renewTables({ policy: { settings, inlineTables }, firstGeneration }: Orders): Promise<void> {
+    const old = this.#tables;
+    const firstNumber = old === undefined ? firstGeneration : old.current.number + 1;
+    this.#tables = await LiveTables.open({
+      ...settings.access,
+      inline: inlineTables,
+      firstNumber,
+      onChange: (change) => this.#tellOf(change),
+    });
+    old?.close();
+  }
+
+  #tellOf({ generation, kept }: TablesChange): void {
+    const { journal } = this.#options;
+    const news = { ...generation, generation: generation.number };
+    if (this.#orders?.recordsTables === true) {
+      if (kept !== undefined) journal.warn(kept);
+      else if (news.generation > this.#orders.recordedGeneration) journal.tables(news);
+    }
+    if (kept !== undefined) return;
+    this.#options.onTables(newsOf(news));
+    if (this.#orders?.policy.settings.access.recheck === "cut") void this.#recheck(generation.tables);
+  }
+
+  /** Cuts the sessions that the new tables would refuse. */
+  async #recheck(tables: Tables): Promise<void> {
+    await Promise.all(
+      this.#sessions.judged().map(async ({ id, judged, signal }) => {
+        if (judged !== undefined && (await this.#isRefused(judged, tables, signal)))
+          this.#sessions.cut(id, "kicked", "policy_revoked");
+      }),
+    );
+  }
+
+  async #isRefused(judged: Request, tables: Tables, signal: AbortSignal): Promise<boolean> {
+    for (let request = judged; ;) {
+      const step = decide(tables, request);
+      if (step.kind !== "need") return step.kind === "refuse";
+      // A command of aclexec is not run again for a session that is open: it would be asked about a client that it let in.
+      if (step.fact.kind === "aclexec")
+        request = { ...request, commands: [...(request.commands ?? []), "succeeded"] };
+      else if (this.#lookups === undefined) return true;
+      else request = await this.#lookups.find(step.fact, request, signal);
+    }
+  }
+
+  #news(): TablesNews {
+    if (this.#tables === undefined) throw new Error("not configured");
+    const { current } = this.#tables;
+    return newsOf({ ...current, generation: current.number });
+  }
+
+  #portsOf({ settings }: Policy, tables: LiveTables, lookups: Lookups): SharedPorts {
+    const { journal, relay, processId } = this.#options;
+    const programs = limitStarts(this.#options.programs, {
+      perMinute: settings.limits.startsPerMinute,
+      burst: bounds.startBurst,
+    });
+    return {
+      journal,
+      limits: this.#limits,
+      tables,
+      lookups,
+      aclexecs: new Aclexecs({ programs, timeoutMs: settings.aclexec.timeout, ...bounds.aclexec }),
+      act: {
+        programs,
+        spawns: new Spawns({ programs, ...bounds.spawn }),
+        refusals: this.#refusals,
+        bannerLimits: bounds.banner,
+        keepAliveMs: bounds.keepAliveMs,
+      },
+      lingers: this.#lingers,
+      relay,
+      processId,
+      sessions: this.#sessions,
+    };
+  }
+}
+
+/** More of them than this are not sent from process to process. */
+const maxDiagnostics = 100;
+
+function newsOf({ generation, allowRules, denyRules, diagnostics }: TablesNews): TablesNews {
+  return { generation, allowRules, denyRules, diagnostics: diagnostics.slice(0, maxDiagnostics) };
+}
+
+function serviceOf(name: string, settings: ServiceSettings, workers: number): Service {
+  const { acceptFrom } = settings.proxyProtocol;
+  return {
+    name,
+    daemon: settings.daemon ?? name,
+    ...targetOf(settings),
+    refusal: settings.refuse,
+    ...(acceptFrom.length > 0 && {
+      proxies: { networks: parseNetworks(acceptFrom).networks, timeoutMs: settings.proxyProtocol.timeout },
+    }),
+    connectTimeoutMs: settings.connectTimeout,
+    idleMs: settings.idleTimeout,
+    decisionMs: settings.decisionTimeout,
+    maxConnections: Math.ceil(settings.maxConnections / workers),
+  };
+}
+
+function targetOf({ backend, exec, proxyProtocol }: ServiceSettings): Pick<Service, "target" | "targetText"> {
+  if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
+  if (backend === undefined) throw new Error("a service without a target: the schema lets none through");
+  const { send } = proxyProtocol;
+  const target = {
+    kind: "backend",
+    endpoint: backend,
+    ...(send !== undefined && { sendProxy: send }),
+  } as const;
+  return { target, targetText: printEndpoint(backend) };
+}

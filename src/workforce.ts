@@ -1,0 +1,273 @@
+/** Keeps the workers: as many as asked for, each with the same policy and the same sockets, and another one for each that dies. */
+
+import { performance } from "node:perf_hooks";
+import type { Front } from "./fronts.ts";
+import type { Answers } from "./platform/channel.ts";
+import type { WorkerEnd } from "./platform/worker-process.ts";
+import type { Policy } from "./policy.ts";
+import type { Journal } from "./record/journal.ts";
+import type { TablesNews, WorkerReport } from "./worker.ts";
+import type { WorkerNews, WorkerPort } from "./worker-port.ts";
+
+export interface WorkforceOptions {
+  /** How many; at least 1. */
+  readonly size: number;
+  /** `index` tells the places of workers apart, 0 is the one that writes records for all. */
+  readonly start: (answers: Answers<WorkerNews>, index: number) => Promise<WorkerPort>;
+  readonly journal: Journal;
+  /** Something that `status` shows has changed. */
+  readonly onNews: () => void;
+}
+
+/** What the workers shall do from now on. */
+export interface Charge {
+  readonly policy: Policy;
+  /** The service of each listening socket, by the socket's key. */
+  readonly routes: ReadonlyMap<string, string>;
+}
+
+/** A place for one worker; the process in it may be another one tomorrow. */
+interface Place {
+  readonly index: number;
+  port?: WorkerPort;
+  sessions: number;
+  startedAt: number;
+  /** How often in a row a worker of this place died young. */
+  deaths: number;
+}
+
+/** The place whose worker writes the records of the tables. */
+const recorder = 0;
+
+/** A worker that lived so long died of something new; it is replaced at once. */
+const longLifeMs = 10_000;
+
+/** The waits before a worker is replaced whose predecessor died young as well, doubled each time. */
+const backOffMs = { first: 100, last: 5000 } as const;
+
+/** A worker that has been told to stop has so long; its records take two seconds at most. */
+const stopMs = 5000;
+
+/** The workers of one daemon. */
+export class Workforce {
+  readonly #options: WorkforceOptions;
+  readonly #places: readonly Place[];
+  readonly #fronts = new Map<string, Front>();
+  #charge: Charge | undefined;
+  #tables: TablesNews | undefined;
+  /** The newest generation that the recording worker has written down. */
+  #recorded = 0;
+  #isLeaving = false;
+  #lost = { workers: 0, sessions: 0 };
+
+  constructor(options: WorkforceOptions) {
+    this.#options = options;
+    this.#places = Array.from({ length: options.size }, (_, index) => ({
+      index,
+      sessions: 0,
+      startedAt: 0,
+      deaths: 0,
+    }));
+  }
+
+  /** Workers that died, and the sessions that they had when they were last heard of. */
+  get lost(): { readonly workers: number; readonly sessions: number } {
+    return this.#lost;
+  }
+
+  /** Sessions that are open, as last heard. */
+  get sessions(): number {
+    return this.#places.reduce((sum, { sessions }) => sum + sessions, 0);
+  }
+
+  /** The newest tables that one of the workers has in force; undefined before the start. */
+  get tables(): TablesNews | undefined {
+    return this.#tables;
+  }
+
+  /** Starts all workers. Rejects when one of them does not come up, or cannot listen; none is left then. */
+  async start(charge: Charge, fronts: Iterable<Front>): Promise<void> {
+    this.#charge = charge;
+    for (const front of fronts) this.#fronts.set(front.plan.key, front);
+    const outcomes = await Promise.allSettled(this.#places.map((place) => this.#fill(place)));
+    const failed = outcomes.find(({ status }) => status === "rejected");
+    if (failed === undefined) return;
+    this.#isLeaving = true;
+    for (const { port } of this.#places) port?.kill();
+    throw failed.status === "rejected" ? failed.reason : new Error("unreachable");
+  }
+
+  /** Puts a policy in force in every worker. */
+  async configure(charge: Charge): Promise<void> {
+    this.#charge = charge;
+    await this.#each(async (port, place) => {
+      this.#heard(await port.configure(this.#ordersFor(place, charge)), place);
+    });
+  }
+
+  /** Lets every worker accept from one more socket. Rejects with an error named "ListenError". */
+  async listen(front: Front): Promise<void> {
+    const { plan, bound } = front;
+    this.#fronts.set(plan.key, front);
+    await this.#each((port) => port.listen(plan.key, plan.endpoint, bound.socket));
+  }
+
+  /** No worker accepts from this socket any more. */
+  async unlisten({ plan: { key } }: Front): Promise<void> {
+    this.#fronts.delete(key);
+    await this.#each((port) => port.unlisten(key));
+  }
+
+  /** No worker accepts any more, and each ends after its last session. Resolves with the number of sessions that are left. */
+  async leave(): Promise<number> {
+    this.#isLeaving = true;
+    let left = 0;
+    await this.#each(async (port) => {
+      left += await port.leave();
+    });
+    return left;
+  }
+
+  /** Resolves when the last worker has ended; after `leave`. */
+  async ended(): Promise<void> {
+    await Promise.all(this.#places.flatMap(({ port }) => (port === undefined ? [] : [port.ended])));
+  }
+
+  /** Ends every session at once, and a worker that does not listen to us with it. */
+  async stop(): Promise<void> {
+    const late = setTimeout(() => this.kill(), stopMs);
+    late.unref();
+    await this.#each((port) => port.stop());
+  }
+
+  kill(): void {
+    for (const { port } of this.#places) port?.kill();
+  }
+
+  /** The workers live on without us; after `leave`. */
+  letGo(): void {
+    for (const { port } of this.#places) port?.letGo();
+  }
+
+  /** Cuts one session; false when no worker has one of that id. */
+  async kick(id: string): Promise<boolean> {
+    let isKicked = false;
+    await this.#each(async (port) => {
+      if (await port.kick(id)) isKicked = true;
+    });
+    return isKicked;
+  }
+
+  /** How each worker stands; one that dies meanwhile is left out. */
+  async reports(): Promise<WorkerReport[]> {
+    const reports: WorkerReport[] = [];
+    await this.#each(async (port) => {
+      reports.push(await port.report());
+    });
+    return reports;
+  }
+
+  /** Resolves when the event loop of every worker has answered; never, while one hangs or is missing. */
+  async answered(): Promise<boolean> {
+    const answers = await Promise.allSettled(
+      this.#places.map(({ port }) => port?.ping() ?? Promise.reject(new Error("no worker"))),
+    );
+    return answers.every(({ status }) => status === "fulfilled");
+  }
+
+  async #fill(place: Place): Promise<void> {
+    const charge = this.#charge;
+    if (charge === undefined) throw new Error("no policy yet");
+    const answers: Answers<WorkerNews> = {
+      tables: (news) => this.#heard(news, place),
+      sessions: (count) => {
+        place.sessions = count;
+        this.#options.onNews();
+        return undefined;
+      },
+    };
+    const port = await this.#options.start(answers, place.index);
+    place.port = port;
+    place.startedAt = performance.now();
+    void port.ended.then((end) => this.#replace(place, port, end));
+    this.#heard(await port.configure(this.#ordersFor(place, charge)), place);
+    for (const { plan, bound } of this.#fronts.values())
+      await port.listen(plan.key, plan.endpoint, bound.socket);
+    // A reload may have come while this worker was on its way up.
+    if (this.#charge !== undefined && this.#charge !== charge)
+      await port.configure(this.#ordersFor(place, this.#charge));
+    if (this.#isLeaving) await port.leave();
+  }
+
+  async #replace(place: Place, port: WorkerPort, end: WorkerEnd): Promise<void> {
+    if (this.#isLeaving || place.port !== port) return;
+    const lost = place.sessions;
+    this.#lost = { workers: this.#lost.workers + 1, sessions: this.#lost.sessions + lost };
+    delete place.port;
+    place.sessions = 0;
+    const how = end.signal === null ? `with status ${end.status}` : `by ${end.signal}`;
+    this.#options.journal.diagnose("error", {
+      code: "worker-died",
+      message: `worker ${port.pid} ended ${how}, about ${lost} sessions are lost; another one takes its place`,
+    });
+    this.#options.onNews();
+    place.deaths = performance.now() - place.startedAt > longLifeMs ? 0 : place.deaths + 1;
+    await this.#refill(place);
+  }
+
+  async #refill(place: Place): Promise<void> {
+    while (!this.#isLeaving) {
+      const waitMs = Math.min(backOffMs.first * 2 ** (place.deaths - 2), backOffMs.last);
+      if (place.deaths > 1)
+        await new Promise((resolve) => {
+          setTimeout(resolve, waitMs);
+        });
+      try {
+        if (!this.#isLeaving) await this.#fill(place);
+        return;
+      } catch (cause) {
+        place.deaths += 1;
+        place.port?.kill();
+        delete place.port;
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        const message = `no worker in the place of the one that died: ${reason}; it is tried again`;
+        this.#options.journal.diagnose("error", { code: "worker-missing", message });
+      }
+    }
+  }
+
+  /** Does the same with every worker that is there; one that dies meanwhile gets it in its successor's `#fill`. */
+  async #each(act: (port: WorkerPort, place: Place) => Promise<void>): Promise<void> {
+    await Promise.all(
+      this.#places.map(async (place) => {
+        if (place.port === undefined) return;
+        try {
+          await act(place.port, place);
+        } catch (cause) {
+          if (!(cause instanceof Error && cause.name === "ChannelClosed")) throw cause;
+        }
+      }),
+    );
+  }
+
+  #ordersFor(place: Place, { policy, routes }: Charge) {
+    const latest = this.#tables?.generation ?? 0;
+    const isOnly = this.#places.length === 1;
+    return {
+      policy,
+      routes,
+      workers: this.#places.length,
+      // Nobody knows whether the tables are still those of a worker that died alone; where others live, they are theirs.
+      firstGeneration: isOnly ? latest + 1 : Math.max(1, latest),
+      recordedGeneration: this.#recorded,
+      recordsTables: place.index === recorder,
+    };
+  }
+
+  #heard(news: TablesNews, { index }: Place): undefined {
+    if (index === recorder) this.#recorded = news.generation;
+    if (news.generation >= (this.#tables?.generation ?? 0)) this.#tables = news;
+    this.#options.onNews();
+    return undefined;
+  }
+}

@@ -1,0 +1,119 @@
+/** Texts in a hash table: the same first rule as asking every text in order. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { EXACT, findText, NamesBuilder, PREFIX, SUFFIX } from "../../src/access/names.ts";
+import { NONE } from "../../src/access/ranges.ts";
+
+const KINDS = [EXACT, SUFFIX, PREFIX] as const;
+type Entry = { text: string; kind: (typeof KINDS)[number]; mayBeName: boolean; group: number };
+
+function builderOf(entries: readonly Entry[]): NamesBuilder {
+  const builder = new NamesBuilder();
+  for (const [rank, { text, kind, mayBeName, group }] of entries.entries()) {
+    const bytes = Buffer.from(`<${text}>`, "latin1");
+    builder.add(bytes, 1, bytes.length - 1, kind, mayBeName, rank, group);
+  }
+  return builder;
+}
+
+function entry(text: string, kind: Entry["kind"] = EXACT, mayBeName = true, group = 0): Entry {
+  return { text, kind, mayBeName, group };
+}
+
+const ALL = Uint8Array.of(1, 1);
+const rows: [entries: Entry[], text: string, first: number, because: string][] = [
+  [[], "a", NONE, "nothing is there"],
+  [[entry("host.test")], "host.test", 0, "a name"],
+  [[entry("HOST.Test")], "host.test", 0, "kept in lower case"],
+  [[entry("host.test")], "host.tes", NONE, "shorter"],
+  [[entry("host.test")], "xhost.test", NONE, "longer"],
+  [[entry(".test", SUFFIX)], "host.test", 0, "an end"],
+  [[entry(".test", SUFFIX)], ".test", NONE, "which needs something before it"],
+  [[entry(".b.test", SUFFIX), entry(".test", SUFFIX)], "a.b.test", 0, "a longer end further up"],
+  [[entry(".test", SUFFIX), entry(".b.test", SUFFIX)], "a.b.test", 0, "a shorter end further up"],
+  [[entry("x"), entry(".test", SUFFIX), entry("a.test")], "a.test", 1, "whichever comes first"],
+  [[entry("a.", PREFIX)], "a.b", 0, "a start"],
+  [[entry("a.", PREFIX)], "a.", 0, "alone"],
+  [[entry("a.", PREFIX)], "b.a.c", NONE, "at the start only"],
+  [[entry("a.b.", PREFIX), entry("a.", PREFIX)], "a.c.d", 1, "a shorter start"],
+  [[entry("a.test"), entry("a.test")], "a.test", 0, "the same twice"],
+  [[entry("a.test", EXACT, true, 1), entry("a.test")], "a.test", 0, "in another group too"],
+  [[entry("", EXACT)], "", 0, "nothing equals nothing"],
+  [[entry("a.test", SUFFIX)], "x.a.test", NONE, "an end begins with its dot"],
+];
+for (const [entries, text, first, because] of rows) {
+  test(`${entries.map((each) => each.text).join(" ")} and ${text}: ${because}`, () => {
+    assert.equal(findText(builderOf(entries).build(), text, ALL, true), first);
+  });
+}
+
+test("a group that does not count is passed over", () => {
+  const names = builderOf([entry("a.test", EXACT, true, 1), entry("a.test")]).build();
+  assert.equal(findText(names, "a.test", Uint8Array.of(1, 0), true), 1);
+  assert.equal(findText(names, "a.test", Uint8Array.of(0, 1), true), 0);
+  assert.equal(findText(names, "a.test", Uint8Array.of(0, 0), true), NONE);
+});
+
+test("digits are compared with addresses and not with names", () => {
+  const names = builderOf([entry(".2.1", SUFFIX, false), entry(".1", SUFFIX)]).build();
+  assert.ok(names.hasDigitSuffixes);
+  assert.equal(findText(names, "0.0.2.1", ALL, false), 0);
+  assert.equal(findText(names, "0.0.2.1", ALL, true), 1);
+  assert.ok(!builderOf([entry(".test", SUFFIX), entry("1", EXACT, false)]).build().hasDigitSuffixes);
+});
+
+test("what was added since a mark is forgotten", () => {
+  const builder = builderOf([entry("one.test"), entry("two.test")]);
+  builder.cutBack(2);
+  assert.equal(builder.length, 2);
+  builder.cutBack(1);
+  builder.add(Buffer.from("three.test"), 0, 10, EXACT, true, 5, 0);
+  const names = builder.build();
+  const find = (text: string): number => findText(names, text, ALL, true);
+  assert.deepEqual([find("one.test"), find("two.test"), find("three.test")], [0, NONE, 5]);
+  assert.equal(Buffer.from(names.pool).toString(), "one.testthree.test");
+});
+
+test("thousands of texts, many alike, agree with asking them in order", () => {
+  const labels = ["a", "b", "ab", "ba", "aa", "a-b", "x1", ""];
+  const texts: string[] = [];
+  for (const one of labels)
+    for (const two of labels)
+      for (const three of labels) texts.push([one, two, three].join("."), `${one}.${two}`, one);
+  const entries = texts.flatMap((text, index) =>
+    index % 3 === 0 ? [] : [entry(text, KINDS[index % 7 > 2 ? 0 : index % 7], index % 5 > 0, index % 2)],
+  );
+  const names = builderOf(entries).build();
+  for (const text of texts) {
+    for (const isName of [true, false]) {
+      for (const groups of [Uint8Array.of(1, 0), Uint8Array.of(0, 1), ALL]) {
+        const first = entries.findIndex(
+          (each) =>
+            groups[each.group] === 1 &&
+            (each.mayBeName || !isName) &&
+            (each.kind === EXACT
+              ? text === each.text
+              : each.kind === SUFFIX
+                ? each.text.startsWith(".") && text.length > each.text.length && text.endsWith(each.text)
+                : each.text.endsWith(".") && text.startsWith(each.text)),
+        );
+        assert.equal(findText(names, text, groups, isName), first < 0 ? NONE : first, `${text} ${isName}`);
+      }
+    }
+  }
+});
+
+test("the table has room for every text and looks at few slots for each", () => {
+  const names = builderOf(
+    Array.from({ length: 5000 }, (_, index) => entry(`host${index}.bad${index % 97}.example`)),
+  ).build();
+  assert.equal(names.entries.length, 5000 * 4);
+  assert.ok(names.slots.length >= 5000 * 4);
+  let longest = 0;
+  let run = 0;
+  for (let slot = 0; slot < names.slots.length; slot += 2) {
+    run = names.slots[slot + 1] === 0 ? 0 : run + 1;
+    longest = Math.max(longest, run);
+  }
+  assert.ok(longest < 60, `the longest run of taken slots is ${longest}`);
+});

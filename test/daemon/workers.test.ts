@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { test } from "node:test";
+import { RunningDaemon } from "../support/daemon.ts";
+import { failures, startLoad } from "../support/load.ts";
+import { ask, open, startBackend, talk } from "../support/peers.ts";
+
+const yaml = (process: string) => `names: {reverse: never}\nprocess: {${process}}\n`;
+
+/** Waits until a process is gone, or is a zombie that nobody has reaped yet. */
+async function gone(pid: number): Promise<void> {
+  for (let waitedMs = 0; waitedMs < 10_000; waitedMs += 20) {
+    const status = existsSync(`/proc/${pid}`) ? readFileSync(`/proc/${pid}/status`, "utf8") : "State:\tZ";
+    if (/^State:\s*Z/m.test(status)) return;
+    await pause(20);
+  }
+  throw new Error(`process ${pid} is still there`);
+}
+
+for (const workers of [0, 1, 3]) {
+  test(`a daemon with ${workers} workers has one ready, one draining, one stopped, and a record of each generation`, async (t) => {
+    const backend = await startBackend(t);
+    const daemon = await RunningDaemon.start(t, {
+      services: { sshd: backend.address },
+      yaml: yaml(`workers: ${workers}`),
+      deny: "ALL: 127.0.0.66\n",
+    });
+    assert.equal(daemon.workers().length, Math.max(1, workers));
+    const port = daemon.port("sshd");
+    for (let count = 0; count < 20; count += 1)
+      assert.equal((await talk(port, { say: "hello" })).text, "hello");
+    assert.equal((await talk(port, { from: "127.0.0.66" })).end, "ECONNRESET");
+    assert.equal(await daemon.end("SIGTERM"), 0);
+    const count = (name: string) =>
+      daemon.records.filter(({ event, code }) => event === name && code !== "runs-as-root").length;
+    assert.deepEqual(
+      ["tables", "ready", "accept", "end", "refuse", "draining", "stopped", "diagnostic"].map(count),
+      [1, 1, 20, 20, 1, 1, 1, 1],
+      "the only diagnostic says which relay it is",
+    );
+    assert.equal(daemon.records.at(-1)?.event, "stopped");
+  });
+}
+
+test("J3: a worker that is killed under load is replaced at once, and nobody is refused by the listener", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: yaml("workers: 1"),
+  });
+  const port = daemon.port("sshd");
+  const session = await open(t, port);
+  assert.equal(await ask(session, "one"), "one");
+  const stopLoad = startLoad(t, port, 200);
+  await daemon.find(() => daemon.records.filter(({ event }) => event === "accept").length > 100);
+  const [worker = 0] = daemon.workers();
+  const closed = new Promise((resolve) => session.once("close", resolve));
+  const killedAt = performance.now();
+  process.kill(worker, "SIGKILL");
+  await closed;
+  assert.equal((await talk(port, { say: "again" })).text, "again");
+  const awayMs = performance.now() - killedAt;
+  await pause(500);
+  const result = await stopLoad();
+  t.diagnostic(`away for ${Math.round(awayMs)} ms; ${JSON.stringify(result)}`);
+  // A second on a machine of its own; this one may be running everything else beside us.
+  assert.ok(awayMs < 3000, `${awayMs} ms`);
+  assert.equal(result.failed["ECONNREFUSED"], undefined, "the listener never closes");
+  assert.ok(failures(result) <= 50, "only what the dead worker had in its hands is lost");
+  const died = await daemon.find(({ event, code }) => event === "diagnostic" && code === "worker-died");
+  assert.equal(died.level, "error");
+  assert.match(String(died["message"]), /^worker \d+ ended by SIGKILL, about \d+ sessions are lost/);
+  assert.notEqual(daemon.workers()[0], worker);
+  assert.equal(await daemon.end("SIGTERM"), 0);
+});
+
+test("J3: a worker that dies again and again is replaced with growing pauses", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: yaml("workers: 1"),
+  });
+  const killed = new Set<number>();
+  const times: number[] = [];
+  while (killed.size < 4) {
+    const [worker = 0] = daemon.workers();
+    if (worker !== daemon.process.pid && !killed.has(worker)) {
+      assert.equal((await talk(daemon.port("sshd"), { say: "x" })).text, "x");
+      killed.add(worker);
+      process.kill(worker, "SIGKILL");
+      times.push(performance.now());
+    }
+    await pause(10);
+  }
+  assert.equal((await talk(daemon.port("sshd"), { say: "still here" })).text, "still here");
+  const pauses = times.slice(1).map((time, index) => Math.round(time - (times[index] ?? 0)));
+  t.diagnostic(`milliseconds from death to death: ${pauses.join(", ")}`);
+  assert.equal(daemon.records.filter(({ code }) => code === "worker-died").length, 4);
+});
+
+test("J4: when the supervisor is killed, its worker lets nobody in and serves the open session to its end", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: yaml("workers: 1"),
+  });
+  const port = daemon.port("sshd");
+  const session = await open(t, port);
+  assert.equal(await ask(session, "one"), "one");
+  const [worker = 0] = daemon.workers();
+  await daemon.end("SIGKILL");
+  await daemon.find(({ code }) => code === "supervisor-lost");
+  assert.equal((await talk(port)).end, "ECONNREFUSED");
+  assert.equal(await ask(session, "two"), "two");
+  session.end();
+  await gone(worker);
+  assert.equal((await daemon.find(({ event }) => event === "end")).cause, "client_closed");
+});
+
+test("J5: SIGTERM with onRestart keep: the daemon is gone at once, the port is free for the next one, the session goes on", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: yaml("workers: 1, onRestart: keep"),
+  });
+  const port = daemon.port("sshd");
+  const session = await open(t, port);
+  assert.equal(await ask(session, "one"), "one");
+  const [worker = 0] = daemon.workers();
+  assert.equal(await daemon.end("SIGTERM"), 0);
+  const next = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    listen: { sshd: `127.0.0.1:${port}` },
+  });
+  assert.equal((await talk(port, { say: "new" })).text, "new");
+  assert.equal(await ask(session, "two"), "two");
+  session.end();
+  await gone(worker);
+  assert.equal((await daemon.find(({ event }) => event === "end")).cause, "client_closed");
+  assert.deepEqual(
+    daemon.records.filter(({ event }) => event === "stopped").map(({ detail }) => detail),
+    ["1 sessions go on in their workers"],
+  );
+  assert.equal(next.records.filter(({ event }) => event === "accept").length, 1);
+});
+
+test("J1: a drain with a deadline cuts what is left after it", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: yaml("drainTimeout: 300ms"),
+  });
+  const session = await open(t, daemon.port("sshd"));
+  assert.equal(await ask(session, "one"), "one");
+  assert.equal(await daemon.end("SIGTERM"), 0);
+  assert.equal(daemon.records.find(({ event }) => event === "end")?.cause, "drain");
+});
+
+test("a terminal's Ctrl-C reaches the workers too, and is the supervisor's business", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address } });
+  const session = await open(t, daemon.port("sshd"));
+  assert.equal(await ask(session, "one"), "one");
+  const [worker = 0] = daemon.workers();
+  process.kill(worker, "SIGINT");
+  daemon.process.kill("SIGINT");
+  await daemon.find(({ event }) => event === "draining");
+  assert.equal(await ask(session, "two"), "two");
+  session.end();
+  assert.equal(await daemon.exited(), 0);
+});
