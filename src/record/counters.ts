@@ -7,6 +7,8 @@ export interface Counters {
   /** Connections that are open now, undecided ones too. */
   open: number;
   accepted: number;
+  /** Health checks that were let in; they are in no other number but `open`, and in `refused` if they were refused. */
+  checks: number;
   twisted: number;
   refused: Record<RefuseReason, number>;
   ended: Record<EndCause, number>;
@@ -21,6 +23,7 @@ export function createCounters(): Counters {
   return {
     open: 0,
     accepted: 0,
+    checks: 0,
     twisted: 0,
     refused: zeros(REFUSE_REASONS),
     ended: zeros(END_CAUSES),
@@ -35,6 +38,7 @@ export function addCounters(one: Counters, other: Counters): Counters {
   return {
     open: one.open + other.open,
     accepted: one.accepted + other.accepted,
+    checks: one.checks + other.checks,
     twisted: one.twisted + other.twisted,
     refused: addEach(REFUSE_REASONS, one.refused, other.refused),
     ended: addEach(END_CAUSES, one.ended, other.ended),

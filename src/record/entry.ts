@@ -77,6 +77,7 @@ export class Entry {
   #server: Side;
   #proxy: Side | undefined;
   #state: "deciding" | "accepted" | "twisted" | "over" = "deciding";
+  #isCheck = false;
   #rule: RulePlace | undefined;
   #backend: string | undefined;
   #severity: Severity | undefined;
@@ -114,6 +115,14 @@ export class Entry {
   }
 
   /**
+   * This is a health check, not a client: if it is let in, its records have level debug and only `checks` counts it.
+   * A refusal is told as any other: whoever set up the check wants to know. To be said before the decision.
+   */
+  markAsCheck(): void {
+    this.#isCheck = true;
+  }
+
+  /**
    * The client may come in.
    *
    * @param decided.backend as it is configured
@@ -124,9 +133,10 @@ export class Entry {
     this.#decide("accepted", decided);
     this.#backend = decided.backend;
     this.#traffic = decided.traffic;
-    this.#counters.accepted++;
+    if (this.#isCheck) this.#counters.checks++;
+    else this.#counters.accepted++;
     this.#write(
-      "info",
+      this.#isCheck ? "debug" : "info",
       {
         event: "accept",
         ...this.#connection(),
@@ -172,6 +182,7 @@ export class Entry {
   /** A command serves the client; its end is told by `ended`. */
   twisted(decided: Decided & { readonly command: string; readonly traffic?: () => Traffic }): void {
     if (this.#state !== "deciding") return;
+    this.#isCheck = false; // a command runs: no matter for whom, that is told
     this.#decide("twisted", decided);
     this.#backend = decided.command;
     this.#traffic = decided.traffic;
@@ -210,10 +221,12 @@ export class Entry {
       return;
     }
     this.#state = "over";
-    this.#counters.ended[how.cause]++;
-    this.#counters.upBytes += how.upBytes ?? 0;
-    this.#counters.downBytes += how.downBytes ?? 0;
-    this.#write("info", {
+    if (!this.#isCheck) {
+      this.#counters.ended[how.cause]++;
+      this.#counters.upBytes += how.upBytes ?? 0;
+      this.#counters.downBytes += how.downBytes ?? 0;
+    }
+    this.#write(this.#isCheck ? "debug" : "info", {
       event: "end",
       ...this.#connection(),
       upBytes: how.upBytes,
@@ -272,7 +285,7 @@ export class Entry {
 
   #decisionMs(): number {
     const ms = this.#host.monotonic() - this.#openedAtMs;
-    this.#counters.decisionMs += ms;
+    if (!this.#isCheck) this.#counters.decisionMs += ms;
     return round(ms);
   }
 

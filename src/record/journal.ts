@@ -150,6 +150,22 @@ export class Journal {
     return this.#sinks.map((sink) => sink.state());
   }
 
+  /**
+   * Waits until every audit sink has what was written so far; for a connection that must not go on without a trace.
+   *
+   * @returns false where a record did not get out, or not before the signal; true at once where no sink is one for audit
+   */
+  async audited(signal: AbortSignal): Promise<boolean> {
+    const audits = this.#sinks.filter((sink) => sink.isAudit === true);
+    if (audits.length === 0) return true;
+    const late = new Promise<boolean>((resolve) => {
+      if (signal.aborted) resolve(false);
+      else signal.addEventListener("abort", () => resolve(false), { once: true });
+    });
+    const all = Promise.all(audits.map(async (sink) => (await sink.delivered?.()) ?? true));
+    return await Promise.race([all.then((delivered) => delivered.every(Boolean)), late]);
+  }
+
   /** Delivers what is queued, as far as that goes within the limit. Never rejects. */
   async close(withinMs: number): Promise<void> {
     this.#flood?.flush();

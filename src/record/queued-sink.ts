@@ -13,6 +13,9 @@ const BATCH_CHARACTERS = 64 * 1024;
 const FULL_WAIT_MS = { first: 1, last: 250 } as const;
 const AWAY_WAIT_MS = { first: 100, last: 5000 } as const;
 
+/** The other sinks hear of trouble at most so often. */
+const TELL_EVERY_MS = 60_000;
+
 /** Turns a record into what its outlet takes; undefined = not one for this form. */
 export type Form = (record: LogRecord) => string | undefined;
 
@@ -22,6 +25,8 @@ export interface QueuedSinkOptions {
   readonly outlet: Outlet;
   /** Characters that may wait; lines of info and below only get three quarters of it. Absent = 4 MiB. */
   readonly maxQueued?: number;
+  /** Connections wait for its records; see `Sink.isAudit`. Absent = no. */
+  readonly isAudit?: boolean;
   /** For the time of the `lost` record; absent = the system's clock. */
   readonly now?: () => number;
 }
@@ -29,6 +34,7 @@ export interface QueuedSinkOptions {
 /** Lines are formed when they are written, and sent once per turn of the event loop, many at a time. */
 export class QueuedSink implements Sink {
   readonly name: string;
+  readonly isAudit: boolean;
   onTrouble: (reason: string) => void = () => undefined;
   onReturn: (lostLines: number) => void = () => undefined;
   readonly #form: Form;
@@ -42,12 +48,18 @@ export class QueuedSink implements Sink {
   #lostSince = 0;
   #lostLines = 0;
   #trouble: string | undefined;
+  #isTold = false;
+  #toldAtMs = Number.NEGATIVE_INFINITY;
+  /** Lines that the outlet has taken since the start, and who waits for how many of them. */
+  #taken = 0;
+  readonly #waiting: { readonly upTo: number; readonly resolve: (isDelivered: boolean) => void }[] = [];
   #sending: Promise<void> | undefined;
   #wake: (() => void) | undefined;
   #isClosing = false;
 
   constructor(options: QueuedSinkOptions) {
     this.name = options.name;
+    this.isAudit = options.isAudit ?? false;
     this.#form = options.form;
     this.#outlet = options.outlet;
     this.#maxQueued = options.maxQueued ?? 4 * 1024 * 1024;
@@ -67,6 +79,13 @@ export class QueuedSink implements Sink {
     if (this.#untold > 0 && this.#characters < this.#maxQueued / 2) this.#tellLost();
     this.#push(line);
     this.#sending ??= this.#send();
+  }
+
+  delivered(): Promise<boolean> {
+    // Whoever asks has just written: with a line lost since the outlet last took one, it may have been his.
+    if (this.#trouble !== undefined || this.#lostSince > 0 || this.#isClosing) return Promise.resolve(false);
+    if (this.#lines.length === 0) return Promise.resolve(true);
+    return new Promise((resolve) => this.#waiting.push({ upTo: this.#taken + this.#lines.length, resolve }));
   }
 
   state(): SinkState {
@@ -147,9 +166,12 @@ export class QueuedSink implements Sink {
 
   #drop(count: number): void {
     for (const line of this.#lines.splice(0, count)) this.#characters -= line.length;
+    this.#taken += count;
+    this.#answer(true);
   }
 
   #lose(count: number): void {
+    if (count > 0) this.#answer(false);
     this.#untold += count;
     this.#lostSince += count;
     this.#lostLines += count;
@@ -166,20 +188,30 @@ export class QueuedSink implements Sink {
     if (line !== undefined) this.#push(line);
   }
 
+  /** A receiver that comes and goes all the time is told of at most once in a while; one that stays away is told of in any case. */
   #troubled(reason: string): void {
-    if (this.#trouble === undefined && !this.#isClosing) {
-      this.#trouble = reason;
-      this.onTrouble(reason);
-    }
     this.#trouble = reason;
+    this.#answer(false);
+    if (this.#isTold || this.#isClosing || performance.now() - this.#toldAtMs < TELL_EVERY_MS) return;
+    this.#isTold = true;
+    this.#toldAtMs = performance.now();
+    this.onTrouble(reason);
   }
 
   #returned(): void {
     const lost = this.#lostSince;
     this.#lostSince = 0;
-    if (this.#trouble === undefined) return;
     this.#trouble = undefined;
+    if (!this.#isTold) return;
+    this.#isTold = false;
     this.onReturn(lost);
+  }
+
+  /** Tells those who wait for their lines: all of them that the lines are lost or late, or those whose lines are gone out. */
+  #answer(isDelivered: boolean): void {
+    while (this.#waiting[0] !== undefined && (!isDelivered || this.#waiting[0].upTo <= this.#taken)) {
+      this.#waiting.shift()?.resolve(isDelivered);
+    }
   }
 
   /** @returns the wait after this one, should it not help; a closing sink gives its last tries a short one */

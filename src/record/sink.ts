@@ -19,6 +19,14 @@ export interface Sink {
   onTrouble?: (reason: string) => void;
   onReturn?: (lostLines: number) => void;
   write(record: LogRecord): void;
+  /** A connection may only go on once this sink has its record. Absent = no. */
+  readonly isAudit?: boolean;
+  /**
+   * Waits until everything written so far has gone out. Never rejects.
+   *
+   * @returns false as soon as it is known that something of it is lost, or late because the receiver is away
+   */
+  delivered?(): Promise<boolean>;
   state(): SinkState;
   /** Delivers what it can within the limit, then ends; what is left counts as lost. Never rejects. */
   close(withinMs: number): Promise<void>;

@@ -11,12 +11,15 @@ import type { Sink } from "./sink.ts";
 /** Records on standard output. */
 export interface StdoutSettings {
   readonly to: "stdout";
+  /** Connections wait for these records, and are refused where they cannot be written. Absent = no. */
+  readonly audit?: boolean;
   readonly format: "json" | "text" | "pretty";
 }
 
 /** Records to a syslog receiver. */
 export interface SyslogSettings {
   readonly to: "syslog";
+  readonly audit?: boolean;
   /** A path such as /dev/log, `udp://host:port` or `tcp://host:port`; 514 where the port is left out. */
   readonly socket: string;
   readonly facility: string;
@@ -56,6 +59,7 @@ function openStdout(settings: StdoutSettings, context: SinkContext): Sink {
     form: stdoutForm(settings.format, context),
     outlet: openDescriptor(STDOUT),
     ...queue(context),
+    isAudit: settings.audit ?? false,
   });
 }
 
@@ -83,6 +87,7 @@ function openSyslog(settings: SyslogSettings, context: SinkContext): Sink {
     }),
     outlet: isLocal ? openUnixSyslog(address.path) : openRemote(address, format),
     ...queue(context),
+    isAudit: settings.audit ?? false,
   });
 }
 

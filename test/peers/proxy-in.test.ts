@@ -104,7 +104,7 @@ async function exchange(to: NetConnectOpts, bytes: Uint8Array): Promise<Buffer |
   socket.on("error", (error: NodeJS.ErrnoException) => (failure = error.code ?? "error"));
   socket.on("data", (chunk: Buffer) => chunks.push(chunk));
   socket.end(bytes);
-  await once(socket, "close");
+  await new Promise((resolve) => socket.once("close", resolve)); // once() would reject with the reset
   return failure === "" ? Buffer.concat(chunks) : failure;
 }
 

@@ -357,3 +357,53 @@ test("K10: a sink in trouble is told of on the others, and when it is back", () 
   assert.deepEqual(ill.records, []);
   assert.equal(journal.sinks().length, 2);
 });
+
+test("a health check that is let in makes debug records and one count of its own; one that is refused is told", () => {
+  const sink = memorySink();
+  const journal = new Journal({ sinks: [sink] });
+  const good = journal.open(about);
+  good.markAsCheck();
+  good.accepted({ request, verdict: allow, backend: "b" });
+  good.ended({ upBytes: 1, downBytes: 2, cause: "client_closed" });
+  assert.deepEqual(sink.events(), []);
+  const counters = journal.counters().get("sshd");
+  assert.deepEqual(
+    [
+      counters?.open,
+      counters?.checks,
+      counters?.accepted,
+      counters?.ended.client_closed,
+      counters?.upBytes,
+      counters?.decisionMs,
+    ],
+    [0, 1, 0, 0, 0, 0],
+  );
+  const bad = journal.open(about);
+  bad.markAsCheck();
+  bad.refused({ request, verdict: refuse });
+  assert.deepEqual(sink.events(), ["refuse"]);
+  const patient = memorySink();
+  const check = new Journal({ sinks: [patient], level: "debug" }).open(about);
+  check.markAsCheck();
+  check.accepted({ request, verdict: allow, backend: "b" });
+  check.close();
+  assert.deepEqual(
+    patient.records.map(({ level }) => level),
+    ["debug", "debug"],
+  );
+});
+
+test("K7: audited waits for the audit sinks only, and says false where one cannot deliver or takes too long", async () => {
+  const never = new AbortController();
+  const answers: boolean[] = [true];
+  const audit: Sink = { ...memorySink(), isAudit: true, delivered: async () => answers[0] ?? false };
+  const careless: Sink = { ...memorySink(), delivered: () => assert.fail("nobody waits for this one") };
+  assert.equal(await new Journal({ sinks: [careless] }).audited(never.signal), true);
+  const journal = new Journal({ sinks: [careless, audit] });
+  assert.equal(await journal.audited(never.signal), true);
+  answers[0] = false;
+  assert.equal(await journal.audited(never.signal), false);
+  const stuck: Sink = { ...memorySink(), isAudit: true, delivered: () => new Promise(() => undefined) };
+  assert.equal(await new Journal({ sinks: [stuck] }).audited(AbortSignal.timeout(10)), false);
+  assert.equal(await new Journal({ sinks: [stuck] }).audited(AbortSignal.abort()), false);
+});

@@ -159,3 +159,53 @@ test("a record that cannot be formed is lost and told, and nothing throws", asyn
   assert.deepEqual([told, sink.state().lostLines], [["no form"], 1]);
   await sink.close(10);
 });
+
+test("K7: delivered resolves once the outlet has what was written before, and not for what comes later", async () => {
+  const outlet = new Scripted();
+  const sink = sinkOn(outlet);
+  assert.equal(await sink.delivered(), true, "nothing was written");
+  outlet.behaviour = "wait";
+  sink.write(record("one"));
+  let isDelivered: boolean | undefined;
+  const delivered = sink.delivered().then((answer) => (isDelivered = answer));
+  await once(outlet, "sending");
+  assert.equal(isDelivered, undefined);
+  sink.write(record("later"));
+  outlet.behaviour = 1;
+  outlet.emit("go");
+  assert.equal(await delivered, true);
+  await sink.close(100);
+});
+
+test("K7: delivered is false where the receiver is away, the line did not fit, or the sink is closing", async () => {
+  const away = new Scripted();
+  away.behaviour = new Error("away");
+  const sink = sinkOn(away);
+  sink.write(record("one"));
+  assert.equal(await sink.delivered(), false);
+  assert.equal(await sink.delivered(), false, "it is known by now");
+  await sink.close(10);
+  assert.equal(await sink.delivered(), false);
+
+  const full = sinkOn(new Scripted(), 1);
+  full.write(record("does not fit"));
+  assert.equal(await full.delivered(), false);
+  await full.close(10);
+});
+
+test("a receiver that comes and goes all the time is told of once", async () => {
+  const outlet = new Scripted();
+  const sink = sinkOn(outlet);
+  const told: unknown[] = [];
+  sink.onTrouble = (reason) => void told.push(reason);
+  sink.onReturn = (lost) => void told.push(lost);
+  for (let round = 0; round < 3; round++) {
+    outlet.behaviour = new Error("refused");
+    sink.write(record(`${round}`));
+    await once(outlet, "sending");
+    outlet.behaviour = "all";
+    await outlet.until(round + 1);
+  }
+  assert.deepEqual(told, ["refused", 0]);
+  await sink.close(100);
+});
