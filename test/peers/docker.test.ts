@@ -1,6 +1,6 @@
 /** The image of the Dockerfile is built here and run: small, without a shell or a policy, read-only, as nobody in particular. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { basename, join } from "node:path";
@@ -85,6 +85,7 @@ class ConfigMapFolder {
   swap(data: Readonly<Record<string, string>>): void {
     this.#count += 1;
     const folder = mkdtempSync(join(this.path, `..2026_11_22_${this.#count}.`));
+    chmodSync(folder, 0o755);
     for (const [name, text] of Object.entries(data)) writeFileSync(join(folder, name), text);
     symlinkSync(basename(folder), join(this.path, "..data_tmp"));
     renameSync(join(this.path, "..data_tmp"), join(this.path, "..data"));
