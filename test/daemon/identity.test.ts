@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { RunningDaemon } from "../support/daemon.ts";
+import { startDns } from "../support/dns-server.ts";
 import { startBackend, talk } from "../support/peers.ts";
 
 const service = (more: string): string =>
@@ -137,4 +138,43 @@ test("names.reverse: always puts the name into the end record though no rule has
   await talk(daemon.port("sshd"), { say: "hello" });
   assert.equal((await daemon.find(({ event }) => event === "accept")).client?.name, undefined);
   assert.equal((await daemon.find(({ event }) => event === "end")).client?.name, "localhost");
+});
+
+test("F9: names.forward lets a client in by a name whose own address it has", async (t) => {
+  const dns = await startDns(({ name, type }) =>
+    name === "home.dyn.test" && type === "A" ? { records: [{ type: "A", data: "192.0.2.7" }] } : { rcode: 3 },
+  );
+  t.after(() => dns.close());
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.1]}`).replace(
+      "names: {reverse: needed}",
+      `names: {reverse: needed, forward: true, servers: ["${dns.address}"]}`,
+    ),
+    allow: "sshd: home.dyn.test\n",
+    deny: "ALL: ALL\n",
+  });
+  const say = (address: string): string => `PROXY TCP4 ${address} 198.51.100.1 4711 22\r\nhello`;
+  let text = "";
+  // The name is looked up in the background: the first client may come before the answer.
+  for (let round = 0; round < 50 && text === ""; round += 1) {
+    ({ text } = await talk(daemon.port("sshd"), { say: say("192.0.2.7") }));
+  }
+  assert.equal(text, "hello");
+  assert.equal(
+    (await talk(daemon.port("sshd"), { say: say("192.0.2.8"), isHalfClosed: false })).end,
+    "ECONNRESET",
+  );
+});
+
+test("H1: the second backend serves while the first refuses", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: ["127.0.0.1:1", "${backend.address}"]`),
+    allow: "",
+    deny: "",
+  });
+  assert.equal((await talk(daemon.port("sshd"), { say: "hello" })).text, "hello");
 });
