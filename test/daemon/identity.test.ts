@@ -1,8 +1,10 @@
 /** What the daemon makes of peers that announce their clients, and of services that are programs. */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { connect } from "node:net";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { RunningDaemon } from "../support/daemon.ts";
 import { startDns } from "../support/dns-server.ts";
 import { startBackend, talk } from "../support/peers.ts";
@@ -177,4 +179,49 @@ test("H1: the second backend serves while the first refuses", async (t) => {
     deny: "",
   });
   assert.equal((await talk(daemon.port("sshd"), { say: "hello" })).text, "hello");
+});
+
+/** The port of a backend that hangs: it is stopped, and its queue of one is full, so that a further dial gets no answer. */
+async function startHungBackend(t: TestContext): Promise<number> {
+  const program =
+    "require('net').createServer().listen({port: 0, host: '127.0.0.1', backlog: 1}, function () { console.log(this.address().port) })";
+  const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => child.kill("SIGKILL"));
+  const [chunk] = (await once(child.stdout, "data")) as [Buffer];
+  const port = Number(chunk.toString());
+  child.kill("SIGSTOP");
+  for (let client = 0; client < 4; client += 1) {
+    const filler = connect(port, "127.0.0.1");
+    filler.on("error", () => undefined);
+    t.after(() => filler.destroy());
+  }
+  await new Promise((resolve) => setTimeout(resolve, 100)); // nothing tells when the queue is full
+  return port;
+}
+
+test("H2: a backend that does not answer ends the dial in time", async (t) => {
+  const port = await startHungBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "127.0.0.1:${port}", connectTimeout: 300ms`),
+    allow: "",
+    deny: "",
+  });
+  assert.equal((await talk(daemon.port("sshd"), { isHalfClosed: false })).end, "ECONNRESET");
+  assert.equal((await daemon.find(({ event }) => event === "end")).cause, "connect_timeout");
+});
+
+test("D9: a client that is reset during the dial ends it, with the cause client_gone", async (t) => {
+  const port = await startHungBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "127.0.0.1:${port}", connectTimeout: 30s`),
+    allow: "",
+    deny: "",
+  });
+  const client = connect(daemon.port("sshd"), "127.0.0.1");
+  client.on("error", () => undefined);
+  await daemon.find(({ event }) => event === "accept");
+  client.resetAndDestroy();
+  assert.equal((await daemon.find(({ event }) => event === "end")).cause, "client_gone");
 });
