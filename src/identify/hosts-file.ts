@@ -101,7 +101,11 @@ function readLines(path: string): string[] {
 
 function stampOf(path: string): string {
   if (path === "") return "none";
-  const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
-  if (stat === undefined || !stat.isFile() || stat.size > maxBytes) return "none";
-  return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  try {
+    const stat = statSync(path, { bigint: true });
+    if (!stat.isFile() || stat.size > maxBytes) return "none";
+    return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  } catch {
+    return "none"; // missing, or a loop of links, or nobody may look
+  }
 }
