@@ -202,7 +202,7 @@ test("a warning says in libwrap's words why a name is paranoid, once for each se
     assert.deepEqual(warnings, [
       "host name/address mismatch: 192.0.2.2 != good.example.test",
       "can't verify hostname: getaddrinfo(gone.example.test, AF_INET) failed",
-      "host name/name mismatch: reverse lookup of 192.0.2.7 results in non-FQDN 1.2.3.4",
+      "host name/name mismatch: reverse lookup results in non-FQDN 1.2.3.4",
       "host name/name mismatch: alias.example.test != real.example.test",
       "can't verify hostname: getaddrinfo(v6only.example.test, AF_INET) failed",
     ]);
