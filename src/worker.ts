@@ -14,7 +14,7 @@ import { limitStarts } from "./act/start-rate.ts";
 import { LiveTables, type TablesChange } from "./config/live.ts";
 import type { ServiceSettings } from "./config/schema.ts";
 import { serve, type Service, type SharedPorts } from "./connection.ts";
-import { ForwardNames } from "./identify/forward-names.ts";
+import { type ForwardName, ForwardNames } from "./identify/forward-names.ts";
 import { GatewayWatch } from "./identify/gateway-watch.ts";
 import { Lookups } from "./identify/lookups.ts";
 import { parseNetworks } from "./identify/networks.ts";
@@ -75,6 +75,8 @@ export interface WorkerReport {
   readonly sessions: readonly OpenSession[];
   readonly counters: ReadonlyMap<string, Readonly<Counters>>;
   readonly sinks: readonly SinkState[];
+  /** The host names of the tables with their addresses (`names.forward`). */
+  readonly forwardNames: readonly ForwardName[];
 }
 
 /** Bounds of what rules can make us do; each is for a whole worker. */
@@ -204,6 +206,7 @@ export class Worker {
       sessions: journal.sessions(),
       counters: journal.counters(),
       sinks: journal.sinks(),
+      forwardNames: this.#forwardNames?.snapshot() ?? [],
     };
   }
 
