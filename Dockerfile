@@ -26,8 +26,8 @@ RUN set -eu; \
     mkdir -p /image/usr/local/bin /image/usr/lib/tcpwrapd /image/etc/tcpwrapd /image/run/tcpwrapd; \
     cp -R package.json dist node_modules /image/usr/lib/tcpwrapd/; \
     rm -rf /image/usr/lib/tcpwrapd/node_modules/.bin /image/usr/lib/tcpwrapd/node_modules/.package-lock.json; \
-    find /image/usr/lib/tcpwrapd/node_modules \( -name '*.map' -o -name '*.md' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) \
-      -delete; \
+    find /image/usr/lib/tcpwrapd/node_modules -not -iname 'licen[cs]e*' \
+      \( -name '*.map' -o -name '*.md' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete; \
     cp "$(command -v node)" /image/usr/local/bin/node; \
     for binary in /image/usr/local/bin/node $(find /image -name '*.node'); do \
       ldd "$binary" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) (.*/\1/p'; \

@@ -36,8 +36,8 @@ node -e '
 done
 [ -d "$root/$lib/node_modules/yargs" ] || { echo "deb.sh: the lock file does not name the packages" >&2; exit 1; }
 rm -rf "$root/$lib/node_modules/.bin"
-find "$root/$lib/node_modules" \( -name '*.map' -o -name '*.md' -o -name '*.markdown' -o -name '*.d.ts' -o -name '*.d.cts' \
-  -o -name '*.d.mts' -o -name '.github' -o -name 'test' -o -name 'benchmarks' -o -name 'docs' \) -prune -exec rm -rf {} +
+find "$root/$lib/node_modules" \( -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' -o -name '.github' -o -name 'test' \
+  -o -name 'benchmarks' -o -name 'docs' -o -name '*.md' -not -iname 'licen[cs]e*' \) -prune -exec rm -rf {} +
 ln -s ../lib/tcpwrapd/dist/main.js "$root/usr/bin/tcpwrapd"
 
 for unit in tcpwrapd.service tcpwrapd.socket tcpwrapd@.service; do
@@ -64,7 +64,17 @@ cp -R "$top/config/examples/." "$root/$doc/examples/"
   sed -n 's/^Copyright (c) /Copyright: /p' "$top/LICENSE"
   printf 'License: Expat\n'
   sed '1,/^Copyright/d; s/^$/./; s/^/ /' "$top/LICENSE" | sed '1{/^ \.$/d}'
-  printf '\nFiles: usr/lib/tcpwrapd/node_modules/*\nCopyright: as each package.json and LICENSE file there says\nLicense: Expat\n'
+  # Each package says in its package.json whose it is and under which licence; the text of it lies beside.
+  node -e '
+    const { readFileSync } = require("node:fs");
+    for (const path of process.argv.slice(1)) {
+      const { name, author, license, contributors } = JSON.parse(readFileSync(`${path}/package.json`, "utf8"));
+      const who = [author ?? contributors?.[0] ?? `the ${name} authors`].map((each) => each.name ?? each)[0];
+      const files = path.slice(path.indexOf("usr/lib/"));
+      console.log(`\nFiles: ${files}/*\nCopyright: ${who}\nLicense: ${license ?? "unknown"}\n The text is in the folder of the package.`);
+    }
+  ' $(find "$root/$lib/node_modules" -name package.json -path '*/node_modules/*' -printf '%h\n' | sort |
+    grep -E '/node_modules/(@[^/]+/)?[^/]+$')
 } >"$root/$doc/copyright"
 [ ! -e "$top/CHANGELOG.md" ] || { put 644 "$top/CHANGELOG.md" "$doc/changelog"; gzip -9n "$root/$doc/changelog"; }
 

@@ -125,7 +125,7 @@ test("the drop-in for hand-over is taken whole", () => {
   );
   machine.must("systemctl", "daemon-reload");
   assert.deepEqual(machine.run("systemd-analyze", "verify", unit), { status: 0, stdout: "", stderr: "" });
-  configure('services: {sshd: {listen: ["127.0.0.1:22"], exec: [/bin/sh, -c, "id -un"]}}');
+  configure('services: {sshd: {listen: ["127.0.0.1:22"], exec: [/bin/sh, -c, "read line; id -un"]}}');
   machine.must("systemctl", "start", unit);
   assert.equal(hello(22), "root");
 });
@@ -284,6 +284,9 @@ test("an open ssh session goes on through a restart", async (t) => {
   assert.equal(await answer("after"), "after\n");
   machine.must("systemctl", "stop", unit);
   assert.equal(await answer("and after the stop"), "and after the stop\n");
+  const ended = once(session, "exit");
+  machine.must("systemctl", "kill", "--signal=KILL", unit);
+  await ended;
 });
 
 test("J7: a worker whose event loop hangs is found by the watchdog, killed and replaced", async () => {
