@@ -25,18 +25,13 @@ import type { WorkforceOptions } from "../workforce.ts";
 import { ControlSocket } from "./control-socket.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { AddCommand, Io } from "./io.ts";
-import {
-  ConfigurationError,
-  type LogFlags,
-  type ReadSettings,
-  readSettings,
-  type SharedFlags,
-} from "./settings.ts";
+import { ConfigurationError, type LogFlags, type ReadSettings, readSettings } from "./settings.ts";
+import { checkProtected, type ProtectFlags, withProtectFlag } from "./protect.ts";
 import { withSharedFlags } from "./shared-flags.ts";
 import { version } from "./version.ts";
 import { feedWatchdog } from "./watchdog.ts";
 
-interface RunFlags extends SharedFlags, LogFlags {
+interface RunFlags extends ProtectFlags, LogFlags {
   readonly logLevel: "debug" | "info" | "warn" | "error";
 }
 
@@ -46,12 +41,13 @@ export const runCommand: AddCommand = (parser, io, exit) =>
     "run",
     "serve, in the foreground",
     (command) =>
-      withLogFlags(withSharedFlags(command))
+      withProtectFlag(withLogFlags(withSharedFlags(command)))
         .example("$0 run --service sshd=0.0.0.0:22,127.0.0.1:2222", "in front of sshd")
         .example("$0 run --service mysqld=[::]:3306,unix:/run/mysqld/mysqld.sock", "in front of MySQL")
         .example("$0 run -c /etc/tcpwrapd/tcpwrapd.yaml", "all that a file says"),
     async (flags) => {
       const asked = flags as unknown as RunFlags;
+      if (!(await checkProtected(asked, io))) return exit(exitStatus.configuration);
       exit(await runDaemon(() => readSettings(asked, io.environment), asked.logLevel, io));
     },
   );
