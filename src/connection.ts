@@ -9,6 +9,7 @@ import { reset, type RefusalKind } from "./act/refuse.ts";
 import type { LiveTables } from "./config/live.ts";
 import { handOver } from "./act/hand-over.ts";
 import type { Lingers } from "./act/linger.ts";
+import type { ForwardNames } from "./identify/forward-names.ts";
 import type { Lookups } from "./identify/lookups.ts";
 import type { Networks } from "./identify/networks.ts";
 import {
@@ -18,11 +19,11 @@ import {
   sendsProxyHeader,
 } from "./identify/proxy-protocol.ts";
 import { requestOf } from "./identify/request.ts";
-import type { BackendEndpoint } from "./listen/endpoint.ts";
 import type { Limits } from "./listen/limits.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
-import { dial, DialError } from "./relay/dial.ts";
+import type { Backends } from "./relay/backends.ts";
+import { DialError } from "./relay/dial.ts";
 import { buildProxyHeader } from "./relay/proxy-header.ts";
 import { abortCause, type Relay } from "./relay/relay.ts";
 import type { Session, Sessions } from "./sessions.ts";
@@ -48,7 +49,7 @@ export interface Service {
 
 /** Where allowed clients go: to a backend by a relay, or to a program that gets their socket. */
 export type Target =
-  | { readonly kind: "backend"; readonly endpoint: BackendEndpoint; readonly sendProxy?: "v1" | "v2" }
+  | { readonly kind: "backend"; readonly backends: Backends; readonly sendProxy?: "v1" | "v2" }
   | { readonly kind: "exec"; readonly argv: readonly [string, ...string[]] };
 
 /** What all connections share. */
@@ -57,6 +58,8 @@ export interface SharedPorts {
   readonly limits: Limits;
   readonly tables: Pick<LiveTables, "fresh" | "settled">;
   readonly lookups: Lookups;
+  /** Names in the tables that lead to an address; absent = rules look at reverse names only. */
+  readonly forwardNames?: Pick<ForwardNames, "namesOf"> | undefined;
   readonly aclexecs: Aclexecs;
   readonly act: Omit<ActPorts, "refusal" | "findFact" | "warn" | "signal">;
   readonly lingers: Lingers;
@@ -135,8 +138,9 @@ async function judge(
   const limit = (): AbortSignal =>
     (deadline ??= AbortSignal.any([ports.stop, AbortSignal.timeout(service.decisionMs)]));
   try {
-    let request =
-      service.proxies === undefined ? peer : await announced(client, peer, service.proxies, limit());
+    const announced =
+      service.proxies === undefined ? peer : await findAnnounced(client, peer, service.proxies, limit());
+    let request = withForwardNames(announced, ports);
     const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(limit()));
     for (;;) {
       const step = decide(tables, request);
@@ -154,7 +158,7 @@ async function judge(
 }
 
 /** Who the client is behind a peer that may send a PROXY header; from everybody else such a header is refused. */
-async function announced(
+async function findAnnounced(
   client: Socket,
   peer: Request,
   { networks, timeoutMs }: NonNullable<Service["proxies"]>,
@@ -168,6 +172,12 @@ async function announced(
   signal.throwIfAborted();
   if (arrival.kind === "refused") throw new ProxyRefused(arrival.message);
   return { ...announcedRequest(peer, arrival.header), proxy: peer.client };
+}
+
+/** With the names in the tables that lead to the client's address by themselves (`names.forward`). */
+function withForwardNames(request: Request, { forwardNames }: Ports): Request {
+  const names = forwardNames?.namesOf(request.client.address) ?? [];
+  return names.length === 0 ? request : { ...request, client: { ...request.client, forwardNames: names } };
 }
 
 /** How long a client that may not send a PROXY header is watched for one; its first bytes come with the handshake. */
@@ -241,13 +251,37 @@ async function join(
     entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: handed.detail });
     return await handed.gone;
   }
-  const backend = await dial(target.endpoint, { connectTimeoutMs, signal: ports.stop });
+  const backend = await reach(client, target.backends, connectTimeoutMs, ports);
   if (target.sendProxy !== undefined) backend.write(proxyHeader(target.sendProxy, request, entry.id));
   ports.session.backend = backend;
   const relayed = await ports.relay(client, backend, { idleMs, signal: ports.stop });
   const { detail } = ports.session;
   entry.ended({ ...relayed, ...(detail !== undefined && { detail }) });
 }
+
+/**
+ * Dials, and gives up when the client is reset meanwhile. A paused socket hears nothing, so after a moment (most dials are
+ * over by then) its bytes are taken in, up to Node's own bound; the relay begins with them.
+ */
+async function reach(
+  client: Socket,
+  backends: Backends,
+  connectTimeoutMs: number,
+  ports: Ports,
+): Promise<Socket> {
+  const giveUp = (): unknown => ports.sessions.cut(ports.session.id, "client_gone");
+  const watch = setTimeout(() => client.on("readable", heard), patienceMs);
+  client.once("close", giveUp);
+  try {
+    return (await backends.dial({ connectTimeoutMs, signal: ports.stop })).socket;
+  } finally {
+    clearTimeout(watch);
+    client.off("readable", heard).off("close", giveUp);
+  }
+}
+
+/** How long a dial may take before the client is watched. */
+const patienceMs = 100;
 
 /** Tells the backend who its client is: always the first thing that it hears, in one write. */
 function proxyHeader(version: "v1" | "v2", { client, server }: Request, uniqueId: string): Buffer {

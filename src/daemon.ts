@@ -91,9 +91,9 @@ export class Daemon implements ControlApi {
     return Array.from(this.#fronts.all.values(), printFront);
   }
 
-  /** When the event loop of every worker has answered; for the service manager's watchdog. */
-  async answers(): Promise<boolean> {
-    return await this.#workforce.answered();
+  /** Asks the event loop of every worker; see `Workforce.answered`. For the service manager's watchdog. */
+  async answers(withinMs: number): Promise<boolean> {
+    return await this.#workforce.answered(withinMs);
   }
 
   /** Stops to accept, and resolves when the last session has ended by itself, or by `stop`. */

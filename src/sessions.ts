@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { Request } from "./access/types.ts";
 
 /** Why a session is cut; a cause of the `end` record. */
-export type CutCause = "drain" | "kicked";
+export type CutCause = "drain" | "kicked" | "client_gone";
 
 /** One connection from accept to its last record. */
 export interface Session {

@@ -3,6 +3,7 @@
 import type { Socket } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import { decide } from "./access/decide.ts";
+import { hostNames } from "./access/host-names.ts";
 import type { Tables } from "./access/tables.ts";
 import type { Diagnostic, Request } from "./access/types.ts";
 import { Aclexecs } from "./act/aclexec.ts";
@@ -14,6 +15,7 @@ import { type Generation, LiveTables, type TablesChange } from "./config/live.ts
 import type { ServiceSettings } from "./config/schema.ts";
 import { serve, type Service, type SharedPorts } from "./connection.ts";
 import { History } from "./history.ts";
+import { ForwardNames } from "./identify/forward-names.ts";
 import { Lookups } from "./identify/lookups.ts";
 import { parseNetworks } from "./identify/networks.ts";
 import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
@@ -25,6 +27,8 @@ import type { Counters } from "./record/counters.ts";
 import type { OpenSession } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import type { SinkState } from "./record/sink.ts";
+import { BackendNames } from "./relay/backend-names.ts";
+import { Backends } from "./relay/backends.ts";
 import type { Relay } from "./relay/relay.ts";
 import { Sessions } from "./sessions.ts";
 
@@ -101,6 +105,8 @@ export class Worker {
   #services: ReadonlyMap<string, Service> = new Map();
   #tables: LiveTables | undefined;
   #lookups: Lookups | undefined;
+  #forwardNames: ForwardNames | undefined;
+  #backendNames = new BackendNames();
   #ports: SharedPorts | undefined;
 
   constructor(options: WorkerOptions) {
@@ -122,7 +128,7 @@ export class Worker {
     this.#services = new Map(
       Object.entries(settings.services).map(([name, service]) => [
         name,
-        serviceOf(name, service, orders.workers),
+        serviceOf(name, service, orders.workers, this.#backendNames.resolve),
       ]),
     );
     const hasSameNames =
@@ -139,7 +145,7 @@ export class Worker {
       isDeepStrictEqual(before?.settings.limits, limits) &&
       isDeepStrictEqual(before?.settings.aclexec, settings.aclexec);
     this.#ports = hasSameLimits
-      ? { ...this.#ports, tables: this.#tables, lookups: this.#lookups }
+      ? { ...this.#ports, tables: this.#tables, lookups: this.#lookups, ...this.#forwardPort() }
       : this.#portsOf(orders.policy, this.#tables, this.#lookups);
     return this.#news();
   }
@@ -170,6 +176,8 @@ export class Worker {
     await this.#sessions.ended();
     this.#tables?.close();
     this.#lookups?.close();
+    this.#forwardNames?.close();
+    this.#backendNames.close();
   }
 
   /** Ends every session at once; `ended` resolves soon after. */
@@ -231,6 +239,11 @@ export class Worker {
   #renewLookups({ settings: { names, ident } }: Policy): void {
     const old = this.#lookups;
     if (old !== undefined) setTimeout(() => old.close(), lookupsGraceMs).unref();
+    this.#forwardNames?.close();
+    this.#forwardNames = names.forward ? new ForwardNames({ ...names, timeoutMs: names.timeout }) : undefined;
+    if (this.#tables !== undefined) this.#followNames(this.#tables.current.tables);
+    this.#backendNames.close();
+    this.#backendNames = new BackendNames(names);
     this.#lookups = new Lookups({
       reverse: names.reverse,
       timeoutMs: names.timeout,
@@ -252,6 +265,14 @@ export class Worker {
     old?.close();
   }
 
+  /** Follows the host names of the tables in force through DNS, where the policy wants that. */
+  #followNames(tables: Tables): void {
+    const leftOut = this.#forwardNames?.setNames(hostNames(tables)) ?? 0;
+    if (leftOut === 0 || this.#orders?.recordsTables !== true) return;
+    const message = `${leftOut} host names of the tables are not looked up: too many`;
+    this.#options.journal.warn({ code: "forward-names", message });
+  }
+
   #tellOf({ generation, kept }: TablesChange): void {
     const { journal } = this.#options;
     const news = { ...generation, generation: generation.number };
@@ -261,6 +282,7 @@ export class Worker {
     }
     if (kept !== undefined) return;
     this.#history.add(generation, performance.now());
+    this.#followNames(generation.tables);
     this.#options.onTables(newsOf(news));
     if (this.#orders?.policy.settings.access.recheck === "cut") void this.#recheck(generation.tables);
   }
@@ -293,6 +315,10 @@ export class Worker {
     return newsOf({ ...current, generation: current.number });
   }
 
+  #forwardPort(): Pick<SharedPorts, "forwardNames"> {
+    return { forwardNames: this.#forwardNames };
+  }
+
   #portsOf({ settings }: Policy, tables: LiveTables, lookups: Lookups): SharedPorts {
     const { journal, relay, processId } = this.#options;
     const programs = limitStarts(this.#options.programs, {
@@ -304,6 +330,7 @@ export class Worker {
       limits: this.#limits,
       tables,
       lookups,
+      ...this.#forwardPort(),
       aclexecs: new Aclexecs({ programs, timeoutMs: settings.aclexec.timeout, ...bounds.aclexec }),
       act: {
         programs,
@@ -327,12 +354,17 @@ function newsOf({ generation, allowRules, denyRules, diagnostics }: TablesNews):
   return { generation, allowRules, denyRules, diagnostics: diagnostics.slice(0, maxDiagnostics) };
 }
 
-function serviceOf(name: string, settings: ServiceSettings, workers: number): Service {
+function serviceOf(
+  name: string,
+  settings: ServiceSettings,
+  workers: number,
+  resolve: BackendNames["resolve"],
+): Service {
   const { acceptFrom } = settings.proxyProtocol;
   return {
     name,
     daemon: settings.daemon ?? name,
-    ...targetOf(settings),
+    ...targetOf(settings, resolve),
     refusal: settings.refuse,
     ...(acceptFrom.length > 0 && {
       proxies: { networks: parseNetworks(acceptFrom).networks, timeoutMs: settings.proxyProtocol.timeout },
@@ -344,14 +376,14 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number): Se
   };
 }
 
-function targetOf({ backend, exec, proxyProtocol }: ServiceSettings): Pick<Service, "target" | "targetText"> {
+function targetOf(
+  { backend, exec, proxyProtocol }: ServiceSettings,
+  resolve: BackendNames["resolve"],
+): Pick<Service, "target" | "targetText"> {
   if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
   if (backend === undefined) throw new Error("a service without a target: the schema lets none through");
   const { send } = proxyProtocol;
-  const target = {
-    kind: "backend",
-    endpoint: backend,
-    ...(send !== undefined && { sendProxy: send }),
-  } as const;
-  return { target, targetText: printEndpoint(backend) };
+  const backends = new Backends({ addresses: backend, resolve });
+  const target = { kind: "backend", backends, ...(send !== undefined && { sendProxy: send }) } as const;
+  return { target, targetText: backend.map(printEndpoint).join(", ") };
 }

@@ -189,12 +189,33 @@ export class Workforce {
     return reports;
   }
 
-  /** Resolves when the event loop of every worker has answered; never, while one hangs or is missing. */
-  async answered(): Promise<boolean> {
-    const answers = await Promise.allSettled(
-      this.#places.map(({ port }) => port?.ping() ?? Promise.reject(new Error("no worker"))),
-    );
-    return answers.every(({ status }) => status === "fulfilled");
+  /**
+   * Asks the event loop of every worker for an answer. One that is silent for `withinMs` is killed, and replaced as any that
+   * dies: its listening sockets are open in it still, so no other process could take its clients from it.
+   *
+   * @returns false when a worker is missing and not just killed
+   */
+  async answered(withinMs: number): Promise<boolean> {
+    const answers = await Promise.all(this.#places.map(async ({ port }) => await this.#answers(port, withinMs)));
+    return answers.every(Boolean);
+  }
+
+  async #answers(port: WorkerPort | undefined, withinMs: number): Promise<boolean> {
+    if (port === undefined) return false;
+    const late = setTimeout(() => {
+      const message = `worker ${port.pid} has not answered for ${withinMs / 1000} s: it is killed, and its sessions with it`;
+      this.#options.journal.warn({ code: "worker-hung", message });
+      port.kill();
+    }, withinMs);
+    late.unref();
+    try {
+      await port.ping();
+    } catch {
+      // It has died, killed by us or not, and is about to be replaced.
+    } finally {
+      clearTimeout(late);
+    }
+    return true;
   }
 
   async #fill(place: Place): Promise<void> {

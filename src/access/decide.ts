@@ -4,7 +4,7 @@ import type { MatchedRule, Rule, Table, Tables } from "./tables.ts";
 import type { Groups, TableIndex } from "./compiled.ts";
 import { aboutRequest, matchClients, matchDaemon, matchRule, type Side, type Subject } from "./match.ts";
 import { findAddress, findAsking, type IndexedAddress } from "./host-index.ts";
-import { findText } from "./names.ts";
+import { findExactName, findText } from "./names.ts";
 import { matchList, type List } from "./list.ts";
 import type { DaemonPattern } from "./pattern.ts";
 import { NONE } from "./ranges.ts";
@@ -66,11 +66,12 @@ function askAll({ rules }: Table, about: Subject): Found {
 function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, about: Subject): Found {
   const groups = index.groupsOf(about.daemon, about.port) ?? openGroups(index, about);
   const { numbers, flags } = groups;
-  const { name, ask }: Side = about.client;
+  const { name, forwardNames, ask }: Side = about.client;
   let found = findAddress(index.hosts, address, numbers, flags);
   let asking = NONE;
   if (name === undefined) asking = findAsking(index.hosts, numbers);
   else found = Math.min(found, findText(index.hosts.names, name, flags, true));
+  for (const each of forwardNames) found = Math.min(found, findExactName(index.hosts.names, each, flags));
   const limit = Math.min(found, asking);
   for (let place = 0; (index.scanned[place] ?? NONE) < limit; place++) {
     const rule = index.scannedRule(place, groups);

@@ -4,7 +4,7 @@ import type { HostList, Rule, Tables } from "./tables.ts";
 import type { ClientPattern, DaemonPattern, HostPattern, TextPattern } from "./pattern.ts";
 import { matchNet4, matchNet6, matchText, subject } from "./pattern.ts";
 import { findAddress, findAsking, indexedAddress, type IndexedAddress } from "./host-index.ts";
-import { findText } from "./names.ts";
+import { findExactName, findText } from "./names.ts";
 import { matchList, type Answer } from "./list.ts";
 import { isInNetgroup } from "./netgroup.ts";
 import { NONE } from "./ranges.ts";
@@ -18,6 +18,8 @@ export interface Side {
   readonly address: string;
   /** Lower case; absent = not asked. */
   readonly name: string | undefined;
+  /** Names that lead to the address, in lower case: a pattern that is one of them matches without the name. */
+  readonly forwardNames: readonly string[];
   /** The fact to ask for while the name is absent. */
   readonly ask: Fact;
   /** For an index; absent where the address or the name is in a form that no index knows. */
@@ -38,6 +40,7 @@ export interface Subject {
 const CLIENT_NAME: Fact = { kind: "clientName" };
 const SERVER_NAME: Fact = { kind: "serverName" };
 const USER: Fact = { kind: "user" };
+const NO_NAMES: readonly string[] = [];
 
 /** What is known of a connection, in the form that patterns are written for. */
 export function aboutRequest(tables: Tables, request: Request): Subject {
@@ -102,6 +105,7 @@ function matchHost(pattern: HostPattern, side: Side, tables: Tables): Answer {
     case "text":
       if (matchText(pattern.pattern, side.address)) return true;
       if (!pattern.mayBeName) return false;
+      if (isForwardName(pattern.pattern, side)) return true;
       return side.name === undefined ? side.ask : matchText(pattern.pattern, side.name);
     case "dead":
   }
@@ -125,6 +129,8 @@ function matchHostList(list: HostList, side: Side, tables: Tables): Answer {
   const { numbers, flags } = ONE_GROUP;
   let found = findAddress(index.hosts, side.indexed, numbers, flags);
   if (side.name !== undefined) found = Math.min(found, findText(index.hosts.names, side.name, flags, true));
+  for (const name of side.forwardNames)
+    found = Math.min(found, findExactName(index.hosts.names, name, flags));
   const asking = side.name === undefined ? findAsking(index.hosts, numbers) : NONE;
   const limit = Math.min(found, asking);
   for (let place = 0; (index.scanned[place] ?? NONE) < limit; place++) {
@@ -136,6 +142,10 @@ function matchHostList(list: HostList, side: Side, tables: Tables): Answer {
   return side.ask;
 }
 
+function isForwardName(pattern: TextPattern, { forwardNames }: Side): boolean {
+  return forwardNames.length > 0 && pattern.kind === "exact" && forwardNames.includes(pattern.text);
+}
+
 function isKnownName(name: string): boolean {
   return name !== "unknown" && name !== "paranoid";
 }
@@ -145,5 +155,6 @@ function sideOf(endpoint: Endpoint, ask: Fact): Side {
   const name = endpoint.name === undefined ? undefined : subject(asBytes(endpoint.name));
   // Only a name with a colon could be taken for an IPv6 address.
   const isUsual = name === undefined || !name.includes(":");
-  return { address, name, ask, indexed: isUsual ? indexedAddress(address) : undefined };
+  const { forwardNames = NO_NAMES } = endpoint;
+  return { address, name, forwardNames, ask, indexed: isUsual ? indexedAddress(address) : undefined };
 }

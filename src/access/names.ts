@@ -1,6 +1,7 @@
 /** Texts, `.suffixes` and `prefixes.` in a hash table: the first rule for a name in as many steps as it has dots. */
 import { Bytes, Numbers } from "./growing.ts";
 import { NONE } from "./ranges.ts";
+import { byteString } from "./text.ts";
 
 /** What a text is compared with. */
 export const EXACT = 0;
@@ -107,6 +108,23 @@ export function findText(names: NamesData, text: string, groups: Uint8Array, isN
     if (code === DOT) best = probe(names, mix(hash, PREFIX), text, 0, at + 1, PREFIX, groups, isName, best);
   }
   return best;
+}
+
+/** The first rule that holds this whole text as a name, in one of the groups; NONE if there is none. `text`: lower case. */
+export function findExactName(names: NamesData, text: string, groups: Uint8Array): number {
+  let hash = START;
+  for (let at = text.length - 1; at >= 0; at--) hash = Math.imul(hash ^ text.charCodeAt(at), PRIME);
+  return probe(names, mix(hash, EXACT), text, 0, text.length, EXACT, groups, true, NONE);
+}
+
+/** Every whole name that a rule holds, in lower case; some of them twice. */
+export function* exactNames({ pool, entries }: NamesData): Generator<string> {
+  for (let entry = 0; entry < entries.length; entry += STRIDE) {
+    const form = entries[entry + 1] ?? 0;
+    if ((form & 3) !== EXACT || (form & 4) === 0) continue;
+    const from = entries[entry] ?? 0;
+    yield byteString(pool, from, from + (form >>> 3));
+  }
 }
 
 function probe(

@@ -25,6 +25,7 @@ import type { WorkforceOptions } from "../workforce.ts";
 import { ControlSocket } from "./control-socket.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { AddCommand, Io } from "./io.ts";
+import { requireTables } from "./open.ts";
 import { ConfigurationError, type LogFlags, type ReadSettings, readSettings } from "./settings.ts";
 import { checkProtected, type ProtectFlags, withProtectFlag } from "./protect.ts";
 import { withSharedFlags } from "./shared-flags.ts";
@@ -33,6 +34,7 @@ import { feedWatchdog } from "./watchdog.ts";
 
 interface RunFlags extends ProtectFlags, LogFlags {
   readonly logLevel: "debug" | "info" | "warn" | "error";
+  readonly open: boolean;
 }
 
 /** Adds the command. */
@@ -42,13 +44,23 @@ export const runCommand: AddCommand = (parser, io, exit) =>
     "serve, in the foreground",
     (command) =>
       withProtectFlag(withLogFlags(withSharedFlags(command)))
+        .option("open", {
+          type: "boolean",
+          default: false,
+          describe: "start without any table too, where they are required (in the container image)",
+        })
         .example("$0 run --service sshd=0.0.0.0:22,127.0.0.1:2222", "in front of sshd")
         .example("$0 run --service mysqld=[::]:3306,unix:/run/mysqld/mysqld.sock", "in front of MySQL")
         .example("$0 run -c /etc/tcpwrapd/tcpwrapd.yaml", "all that a file says"),
     async (flags) => {
       const asked = flags as unknown as RunFlags;
       if (!(await checkProtected(asked, io))) return exit(exitStatus.configuration);
-      exit(await runDaemon(() => readSettings(asked, io.environment), asked.logLevel, io));
+      const read = async (): Promise<ReadSettings> => {
+        const policy = await readSettings(asked, io.environment);
+        requireTables(policy.settings.access, policy.inlineTables, io.environment, asked.open);
+        return policy;
+      };
+      exit(await runDaemon(read, asked.logLevel, io));
     },
   );
 

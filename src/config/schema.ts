@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { parseNetworks } from "../identify/networks.ts";
-import { type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
+import { type BackendEndpoint, type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
 import { durationPattern, parseDuration } from "./units.ts";
 
 const duration = z
@@ -20,10 +20,10 @@ const listen = z
   .string()
   .transform(parsed(parseListen))
   .describe('"address:port", "[v6]:port", "unix:/path" or "systemd:NAME"');
-const backend = z
-  .string()
-  .transform(parsed((text) => parseBackend(text)))
-  .describe('"host:port", "[v6]:port" or "unix:/path"');
+const backends = z
+  .union([z.string(), z.array(z.string()).min(1)])
+  .transform((texts, context): BackendEndpoint[] => [texts].flat().map((text) => readBackend(text, context)))
+  .describe('"host:port", "[v6]:port" or "unix:/path"; or a list of them');
 
 /** The name of a service, which is also the daemon that the tables match on. */
 export const serviceName = z
@@ -51,7 +51,9 @@ const service = z
       .array(listen)
       .min(1, 'write at least one address, such as "0.0.0.0:22"')
       .describe("where clients come in"),
-    backend: backend.optional().describe("where allowed clients are joined to"),
+    backend: backends
+      .optional()
+      .describe("where allowed clients are joined to; of several, the first that answers"),
     exec: z
       .tuple([path], z.string())
       .optional()
@@ -155,6 +157,10 @@ export const schema = z.strictObject({
         .enum(["always", "needed", "never"])
         .default("always")
         .describe("look names up beside every decision, only when a rule asks, or never"),
+      forward: z
+        .boolean()
+        .default(false)
+        .describe("a host name in a rule also matches the addresses that the name itself has (DynDNS)"),
       timeout: duration.prefault("1s").describe("time for a whole reverse lookup with its forward check"),
       servers: z
         .array(z.string())
@@ -250,8 +256,13 @@ function checked<Input, Value>(parse: (input: Input) => Value | undefined, wrong
   };
 }
 
+/** A function declaration, so that the schema above can use it. */
+function readBackend(text: string, context: Pick<z.RefinementCtx, "issues">): BackendEndpoint {
+  return parsed((one) => parseBackend(one))(text, context);
+}
+
 function parsed<Value>(parse: (text: string) => Parsed<Value>) {
-  return (text: string, context: z.RefinementCtx<string>): Value => {
+  return (text: string, context: Pick<z.RefinementCtx, "issues">): Value => {
     const result = parse(text);
     if ("value" in result) return result.value;
     context.issues.push({ code: "custom", input: text, message: `${result.error}; ${result.hint}` });

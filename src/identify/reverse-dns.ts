@@ -55,6 +55,7 @@ export class ReverseDns {
   readonly #cache: ExpiringCache<FoundName>;
   readonly #underWay = new Map<string, Promise<FoundName>>();
   #basis = "";
+  #timeoutsInRow = 0;
 
   /** @throws TypeError (ERR_INVALID_IP_ADDRESS) where a server is no numeric address */
   constructor(options: ReverseDnsOptions) {
@@ -89,12 +90,13 @@ export class ReverseDns {
   }
 
   /**
-   * So many look-ups under way that one which nobody waits for should not be started: an eighth of the places. With DNS at
-   * 20 ms these are still thousands a second; with DNS silent they cost next to nothing.
+   * Should a look-up that nobody waits for be left out? An eighth of the places is theirs: with DNS at 20 ms still thousands a
+   * second. While DNS is silent it is one at a time, to see when that is over: the others would cost what connections without
+   * a name rule then miss.
    */
   isBusy(): boolean {
     const { taken, total } = this.#slots.load();
-    return taken * 8 >= total;
+    return taken >= (this.#timeoutsInRow >= silence ? 1 : total / 8);
   }
 
   /** Ends what is under way, as "error". */
@@ -116,6 +118,7 @@ export class ReverseDns {
     const basis = this.#basis;
     try {
       const { found, lifetimeMs } = await this.#withinLimit(address);
+      this.#timeoutsInRow = found.status === "timeout" ? this.#timeoutsInRow + 1 : 0;
       if (basis === this.#basis) this.#cache.set(key, found, lifetimeMs);
       if (found.warning !== undefined) this.#options.warn?.(found.warning);
       return found;
@@ -202,6 +205,9 @@ const confirmedMs = { min: 1000, max: 5 * 60_000 };
 const deniedMs = 60_000;
 /** "Could not tell": short, so that names are back as soon as the servers are (RFC 2308 §7 allows five minutes). */
 const failedMs = 2000;
+
+/** So many time-outs with no answer between them are no longer a slow zone, but servers that are away. */
+const silence = 8;
 
 /** libwrap keeps a name in 128 bytes with the final NUL. */
 const maxNameBytes = 127;

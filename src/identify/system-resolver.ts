@@ -68,9 +68,10 @@ export class SystemResolver {
 
   #create(): readonly dns.Resolver[] {
     return Array.from({ length: sockets }, () => {
-      // A second server, or a second try, must get its turn before the whole look-up is over; later tries wait longer.
+      // A second server, or a second try, must get its turn before the whole look-up is over. Each try waits twice as long
+      // as the one before, less up to half of that by chance: three of them never end before the limit does.
       const timeout = Math.max(50, Math.floor(this.#options.timeoutMs / 4));
-      const resolver = new dns.Resolver({ timeout, tries: 2 });
+      const resolver = new dns.Resolver({ timeout, tries: 3 });
       if (this.#options.servers.length > 0) resolver.setServers(this.#options.servers);
       return resolver;
     });

@@ -72,7 +72,8 @@ export function bindSocket(place: BindPlace): BoundSocket {
     case "unix":
       return bindUnix(place.path);
     case "descriptor":
-      return bound(open(null, -1, -1, place.descriptor));
+      // Node asserts that there is neither an address nor a port with a descriptor.
+      return bound(open(null, 0, -1, place.descriptor));
   }
 }
 

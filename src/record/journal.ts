@@ -122,7 +122,10 @@ export class Journal {
 
   /** Writes trouble of the daemon's own, at the level given. */
   diagnose(level: Level, trouble: Trouble): void {
-    this.#write(level, OWN_TAG, { event: "diagnostic", ...trouble });
+    // Picked one by one: whatever else the caller's value carries is no field of a record.
+    const { service, id, code, message, file, line, column, hint } = trouble;
+    const event = "diagnostic";
+    this.#write(level, OWN_TAG, { event, service, id, code, message, file, line, column, hint });
   }
 
   /** Something is not as it should be, and work goes on. */

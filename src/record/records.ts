@@ -120,15 +120,15 @@ export interface LifeFields {
 export interface DiagnosticFields {
   readonly event: "diagnostic";
   /** The connection that met it, where there was one. */
-  readonly service?: string;
-  readonly id?: string;
+  readonly service?: string | undefined;
+  readonly id?: string | undefined;
   /** Stable and searchable, such as "log-sink-down". */
   readonly code: string;
   readonly message: string;
-  readonly file?: string;
-  readonly line?: number;
-  readonly column?: number;
-  readonly hint?: string;
+  readonly file?: string | undefined;
+  readonly line?: number | undefined;
+  readonly column?: number | undefined;
+  readonly hint?: string | undefined;
 }
 
 /** Lines that a sink could not deliver while its receiver was away or full. */

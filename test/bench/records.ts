@@ -71,6 +71,27 @@ const forms: [name: string, make: () => Form | undefined][] = [
   ["rfc5424", () => syslogForm({ format: "rfc5424", facility: "daemon", pid: 77, maxBytes: 8192 })],
 ];
 
+/** A flood of refusals from one source: each in full, or the first ten and a number. */
+async function measureFlood(isSummedUp: boolean): Promise<{ micros: number; lines: number }> {
+  const outlet = new Taker();
+  const journal = new Journal({
+    sinks: [new QueuedSink({ name: "bench", form: textForm(77), outlet })],
+    ...(isSummedUp && { flood: { perSource: 10, periodMs: 60_000 } }),
+  });
+  const before = process.cpuUsage();
+  for (let done = 0; done < CONNECTIONS; done += PER_TURN) {
+    for (let count = 0; count < PER_TURN; count++) {
+      const entry = journal.open(about);
+      entry.refused({ request, verdict: { ...verdict, kind: "refuse" }, generation: 1 });
+      entry.close();
+    }
+    await new Promise(setImmediate);
+  }
+  await journal.close(10_000);
+  const used = process.cpuUsage(before);
+  return { micros: (used.user + used.system) / CONNECTIONS, lines: outlet.lines };
+}
+
 async function main(): Promise<void> {
   console.log(
     `node ${process.version}, ${cpus()[0]?.model ?? "unknown processor"}; processor time per connection, both records`,
@@ -80,6 +101,14 @@ async function main(): Promise<void> {
     const { micros, lines } = await measure(make());
     assert.equal(lines, name === "no sink" ? 0 : CONNECTIONS * 2);
     console.log(`${name.padEnd(8)} ${micros.toFixed(2)} µs`);
+  }
+  for (const isSummedUp of [false, true]) {
+    await measureFlood(isSummedUp);
+    const { micros, lines } = await measureFlood(isSummedUp);
+    assert.equal(lines, isSummedUp ? 11 : CONNECTIONS);
+    console.log(
+      `refusals as text, ${isSummedUp ? "summed up per source" : "each in full"}: ${micros.toFixed(2)} µs each`,
+    );
   }
 }
 

@@ -29,7 +29,7 @@ test("configuration is overlaid by the environment, and that by the flags", () =
     { origin: "--service", keys: { services: { sshd: { backend: "unix:/run/sshd" } } } },
   ]);
   assert.deepEqual(settings?.log, [{ to: "stdout", format: "pretty" }]);
-  assert.deepEqual(settings?.services["sshd"]?.backend, { kind: "unix", path: "/run/sshd" });
+  assert.deepEqual(settings?.services["sshd"]?.backend, [{ kind: "unix", path: "/run/sshd" }]);
   assert.deepEqual(settings?.services["sshd"]?.listen, [{ kind: "tcp", host: "0.0.0.0", port: 22 }]);
 });
 
@@ -45,7 +45,7 @@ const rows: [because: string, text: string, line: RegExp][] = [
     /^x\.yaml:2:3: .*unknown key "revers" in "names"; did you mean "reverse"\?$/m,
   ],
   ["a key of a service too", sshd + "    idletimeot: 5s\n", /^x\.yaml:5:5: .*did you mean "idleTimeout"\?$/m],
-  ["a key like nothing we know lists what there is", "names:\n  zzz: 1\n", /known here: reverse, timeout/],
+  ["a key like nothing we know lists what there is", "names:\n  zzz: 1\n", /known here: reverse, forward, timeout/],
   [
     "a duration without a unit",
     sshd + "    idleTimeout: 5x\n",
@@ -94,4 +94,13 @@ test("configuration names the flag when the flag is wrong", () => {
     diagnostics.map(printDiagnostic).join("\n"),
     /^--service: error bad-value: .*"nowhere" is no address/,
   );
+});
+
+test("configuration takes one backend or several", () => {
+  const text = "services: {a: {listen: ['0.0.0.0:1'], backend: [127.0.0.1:2, unix:/x]}}\n";
+  const { settings } = readConfiguration({ name: "x.yaml", text }, []);
+  assert.deepEqual(settings?.services["a"]?.backend, [
+    { kind: "tcp", host: "127.0.0.1", port: 2 },
+    { kind: "unix", path: "/x" },
+  ]);
 });

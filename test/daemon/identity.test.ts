@@ -1,9 +1,12 @@
 /** What the daemon makes of peers that announce their clients, and of services that are programs. */
 
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { connect } from "node:net";
-import { test } from "node:test";
+import { test, type TestContext } from "node:test";
 import { RunningDaemon } from "../support/daemon.ts";
+import { startDns } from "../support/dns-server.ts";
 import { startBackend, talk } from "../support/peers.ts";
 
 const service = (more: string): string =>
@@ -137,4 +140,88 @@ test("names.reverse: always puts the name into the end record though no rule has
   await talk(daemon.port("sshd"), { say: "hello" });
   assert.equal((await daemon.find(({ event }) => event === "accept")).client?.name, undefined);
   assert.equal((await daemon.find(({ event }) => event === "end")).client?.name, "localhost");
+});
+
+test("F9: names.forward lets a client in by a name whose own address it has", async (t) => {
+  const dns = await startDns(({ name, type }) =>
+    name === "home.dyn.test" && type === "A" ? { records: [{ type: "A", data: "192.0.2.7" }] } : { rcode: 3 },
+  );
+  t.after(() => dns.close());
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.1]}`).replace(
+      "names: {reverse: needed}",
+      `names: {reverse: needed, forward: true, servers: ["${dns.address}"]}`,
+    ),
+    allow: "sshd: home.dyn.test\n",
+    deny: "ALL: ALL\n",
+  });
+  const say = (address: string): string => `PROXY TCP4 ${address} 198.51.100.1 4711 22\r\nhello`;
+  let text = "";
+  // The name is looked up in the background: the first client may come before the answer.
+  for (let round = 0; round < 50 && text === ""; round += 1) {
+    ({ text } = await talk(daemon.port("sshd"), { say: say("192.0.2.7") }));
+  }
+  assert.equal(text, "hello");
+  assert.equal(
+    (await talk(daemon.port("sshd"), { say: say("192.0.2.8"), isHalfClosed: false })).end,
+    "ECONNRESET",
+  );
+});
+
+test("H1: the second backend serves while the first refuses", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: ["127.0.0.1:1", "${backend.address}"]`),
+    allow: "",
+    deny: "",
+  });
+  assert.equal((await talk(daemon.port("sshd"), { say: "hello" })).text, "hello");
+});
+
+/** The port of a backend that hangs: it is stopped, and its queue of one is full, so that a further dial gets no answer. */
+async function startHungBackend(t: TestContext): Promise<number> {
+  const program =
+    "require('net').createServer().listen({port: 0, host: '127.0.0.1', backlog: 1}, function () { console.log(this.address().port) })";
+  const child = spawn(process.execPath, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => child.kill("SIGKILL"));
+  const [chunk] = (await once(child.stdout, "data")) as [Buffer];
+  const port = Number(chunk.toString());
+  child.kill("SIGSTOP");
+  for (let client = 0; client < 4; client += 1) {
+    const filler = connect(port, "127.0.0.1");
+    filler.on("error", () => undefined);
+    t.after(() => filler.destroy());
+  }
+  await new Promise((resolve) => setTimeout(resolve, 100)); // nothing tells when the queue is full
+  return port;
+}
+
+test("H2: a backend that does not answer ends the dial in time", async (t) => {
+  const port = await startHungBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "127.0.0.1:${port}", connectTimeout: 300ms`),
+    allow: "",
+    deny: "",
+  });
+  assert.equal((await talk(daemon.port("sshd"), { isHalfClosed: false })).end, "ECONNRESET");
+  assert.equal((await daemon.find(({ event }) => event === "end")).cause, "connect_timeout");
+});
+
+test("D9: a client that is reset during the dial ends it, with the cause client_gone", async (t) => {
+  const port = await startHungBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "127.0.0.1:${port}", connectTimeout: 30s`),
+    allow: "",
+    deny: "",
+  });
+  const client = connect(daemon.port("sshd"), "127.0.0.1");
+  client.on("error", () => undefined);
+  await daemon.find(({ event }) => event === "accept");
+  client.resetAndDestroy();
+  assert.equal((await daemon.find(({ event }) => event === "end")).cause, "client_gone");
 });

@@ -113,3 +113,29 @@ test("F6: ahead is skipped while many look-ups are under way; a needed one is no
     },
     () => undefined,
   ));
+
+test("F6: with DNS silent ahead asks one question at a time; an answer opens it again", async () => {
+  let isSilent = true;
+  await withLookups(
+    { reverse: "always", maxInFlight: 80, timeoutMs: 100 },
+    async (lookups) => {
+      let last = 0;
+      const next = (): Promise<Request> | undefined =>
+        lookups.ahead({ ...request, client: { address: `198.51.100.${++last}` } });
+      const started = (): Promise<Request>[] =>
+        Array.from({ length: 20 }, next).filter((each) => each !== undefined);
+      const atFirst = started();
+      assert.equal(atFirst.length, 10);
+      await Promise.all(atFirst);
+      while (started().length > 1) await new Promise((resolve) => setTimeout(resolve, 50)); // the first ones still hold places
+      isSilent = false;
+      for (;;) {
+        const found = await next();
+        if (found?.client.nameStatus === "nxdomain") break;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      assert.equal(started().length, 10);
+    },
+    () => (isSilent ? undefined : { rcode: 3 }),
+  );
+});

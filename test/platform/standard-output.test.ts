@@ -3,6 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, constants, openSync, readFileSync } from "node:fs";
+import { Socket } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -71,6 +72,30 @@ test("a file gets every line, whole and in order", async (context) => {
     lines.map((line) => / test-line: (number \d+|last)$/.exec(line)?.[1]),
     [...Array.from({ length: 5000 }, (_, number) => `number ${number}`), "last"],
   );
+});
+
+test("two processes that write to one pipe do not cut through each other's lines", async (context) => {
+  const path = join(temporaryFolder(context), "pipe");
+  execFileSync("mkfifo", [path]);
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  const pipe = new Socket({ fd, readable: true, writable: false });
+  let all = "";
+  let newlines = 0;
+  pipe.on("data", (bytes) => {
+    const text = bytes.toString("latin1");
+    newlines += text.split("\n").length - 1;
+    all += text;
+  });
+  const reports = await Promise.all([1, 2].map(() => reportOf(startWriter(fd, "text", "5000", "500"))));
+  assert.deepEqual(
+    reports.map(({ lostLines }) => lostLines),
+    [0, 0],
+  );
+  // What the writers had written before they ended is in the pipe.
+  while (newlines < 10_002) await once(pipe, "data");
+  pipe.destroy();
+  const lines = all.split("\n").slice(0, -1);
+  for (const line of lines) assert.match(line, /^[-0-9T:.]+Z tcpwrapd\[\d+\]: test-line: (number \d+|last)$/);
 });
 
 test("a reader that goes away is told once on the other sinks, and its descriptor number goes to nobody else", async () => {

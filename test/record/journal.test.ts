@@ -407,3 +407,15 @@ test("K7: audited waits for the audit sinks only, and says false where one canno
   assert.equal(await new Journal({ sinks: [stuck] }).audited(AbortSignal.timeout(10)), false);
   assert.equal(await new Journal({ sinks: [stuck] }).audited(AbortSignal.abort()), false);
 });
+
+test("trouble is written with the fields of a diagnostic and no other, whatever the caller's value carries", () => {
+  const sink = memorySink();
+  const trouble = { code: "c", message: "m", hint: "h", kind: "warn", pid: 7 };
+  new Journal({ sinks: [sink] }).warn(trouble);
+  assert.deepEqual(asPrinted(sink.records[0]?.fields), {
+    event: "diagnostic",
+    code: "c",
+    message: "m",
+    hint: "h",
+  });
+});

@@ -43,6 +43,7 @@ export class Machine {
   readonly #folder: string;
   readonly #groups: readonly string[];
   readonly #leader: number;
+  #cursor = "";
   /** The top of its files, seen from outside. */
   readonly root: string;
 
@@ -111,9 +112,17 @@ export class Machine {
     return this.must("systemctl", "show", "--property", name, "--value", unit).trim();
   }
 
-  /** What a unit has written, oldest first. */
-  journal(unit: string): string {
-    return this.must("journalctl", "--no-pager", "--output", "cat", "--unit", unit);
+  /** What a unit has written since the last `turnPage`, oldest first. */
+  journal(unit: string, output = "cat"): string {
+    const since = this.#cursor === "" ? [] : [`--after-cursor=${this.#cursor}`];
+    return this.must("journalctl", "--no-pager", "--quiet", "--output", output, "--unit", unit, ...since);
+  }
+
+  /** The journal begins here from now on. */
+  turnPage(): void {
+    this.must("journalctl", "--sync");
+    const shown = this.must("journalctl", "--no-pager", "--quiet", "--lines", "1", "--show-cursor");
+    this.#cursor = /^-- cursor: (.+)$/m.exec(shown)?.[1] ?? "";
   }
 
   /** Asks again and again until `isSo`; the journal of `unit` is in the error when that takes longer than `withinMs`. */
