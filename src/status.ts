@@ -36,6 +36,8 @@ export function statusOf(own: Own, reports: readonly WorkerReport[]): Status {
     workers: reports.map((report) => ({ pid: report.pid, sessions: report.sessions.length })),
     lost,
     log: sinksOf(reports),
+    // Every worker follows the same names; one of them is enough.
+    forwardNames: reports[0]?.forwardNames ?? [],
     ...(unconfirmed === undefined ? undefined : { unconfirmed }),
   };
 }

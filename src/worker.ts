@@ -15,7 +15,7 @@ import { type Generation, LiveTables, type TablesChange } from "./config/live.ts
 import type { ServiceSettings } from "./config/schema.ts";
 import { serve, type Service, type SharedPorts } from "./connection.ts";
 import { History } from "./history.ts";
-import { ForwardNames } from "./identify/forward-names.ts";
+import { type ForwardName, ForwardNames } from "./identify/forward-names.ts";
 import { Lookups } from "./identify/lookups.ts";
 import { parseNetworks } from "./identify/networks.ts";
 import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
@@ -74,6 +74,8 @@ export interface WorkerReport {
   readonly sessions: readonly OpenSession[];
   readonly counters: ReadonlyMap<string, Readonly<Counters>>;
   readonly sinks: readonly SinkState[];
+  /** The host names of the tables with their addresses (`names.forward`). */
+  readonly forwardNames: readonly ForwardName[];
 }
 
 /** Bounds of what rules can make us do; each is for a whole worker. */
@@ -226,6 +228,7 @@ export class Worker {
       sessions: journal.sessions(),
       counters: journal.counters(),
       sinks: journal.sinks(),
+      forwardNames: this.#forwardNames?.snapshot() ?? [],
     };
   }
 

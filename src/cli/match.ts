@@ -2,11 +2,13 @@
 
 import { createInterface } from "node:readline";
 import { decide } from "../access/decide.ts";
+import { hostNames } from "../access/host-names.ts";
 import type { Tables } from "../access/tables.ts";
 import type { Endpoint, Fact, Request } from "../access/types.ts";
 import { loadTables } from "../config/load.ts";
 import { readWhole } from "../config/files.ts";
 import type { Settings } from "../config/schema.ts";
+import { ForwardNames } from "../identify/forward-names.ts";
 import { Lookups } from "../identify/lookups.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
 import { type AddCommand, type Io, UsageError } from "./io.ts";
@@ -104,6 +106,7 @@ async function answerOne(flags: MatchFlags, settings: Settings, tables: Tables, 
     hostsFile: names.hostsFile,
     identTimeoutMs: ident.timeout,
   });
+  const forward = names.forward && flags.resolve ? await followNames(names, tables) : undefined;
   try {
     const cases = await matchCases(flags.daemon ?? "", flags.client ?? "", flags.resolve);
     if ("error" in cases) {
@@ -112,22 +115,43 @@ async function answerOne(flags: MatchFlags, settings: Settings, tables: Tables, 
     }
     let status: number = matchStatus.allow;
     for (const [index, each] of cases.entries()) {
-      const decided = await decideCase(tables, each, lookups);
+      const decided = await decideCase(tables, each, lookups, forward);
       status = Math.max(status, matchStatus[decided.verdict.kind]);
       if (index > 0 && !flags.json) io.output.write("\n");
       io.output.write(flags.json ? `${printJson(decided)}\n` : printText(decided, flags.trace));
     }
     return status;
   } finally {
+    forward?.close();
     lookups.close();
   }
 }
 
-async function decideCase(tables: Tables, asked: Request, lookups: Lookups): Promise<Decided> {
-  const steps = [tables.allow, tables.deny].map(({ file, rules }) => `${file} has ${rules.length} rules`);
+/** The addresses of every host name in the tables, each asked for once (`names.forward`). */
+async function followNames(names: Settings["names"], tables: Tables): Promise<ForwardNames> {
+  const forward = new ForwardNames({ ...names, timeoutMs: names.timeout });
+  forward.setNames(hostNames(tables));
+  await forward.settled(AbortSignal.timeout(names.timeout * 2));
+  return forward;
+}
+
+async function decideCase(
+  tables: Tables,
+  asked: Request,
+  lookups: Lookups,
+  forward: ForwardNames | undefined,
+): Promise<Decided> {
+  const steps = [
+    ...[tables.allow, tables.deny].map(({ file, rules }) => `${file} has ${countOf(rules.length, "rule")}`),
+    ...(forward?.snapshot() ?? []).map(
+      ({ name, addresses, status }) => `${name} has ${addresses.join(", ") || "no address"} (${status})`,
+    ),
+  ];
   const assumed: string[] = [];
   const never = new AbortController().signal;
-  let request = asked;
+  const forwardNames = forward?.namesOf(asked.client.address) ?? [];
+  let request: Request =
+    forwardNames.length === 0 ? asked : { ...asked, client: { ...asked.client, forwardNames } };
   for (;;) {
     const step = decide(tables, request);
     if (step.kind !== "need") return { verdict: step, request, steps, assumed };
@@ -175,6 +199,10 @@ function describe(fact: Fact, request: Request): string {
     case "aclexec":
       return `a rule runs "${fact.command.line}": it is not run, and counts as success`;
   }
+}
+
+function countOf(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function nameOf({ name = "unknown", nameStatus }: Endpoint): string {

@@ -26,6 +26,15 @@ export interface Status {
   /** Workers that died since the start, and the sessions that they had when they were last heard of. */
   readonly lost: { readonly workers: number; readonly sessions: number };
   readonly log: readonly SinkState[];
+  /** Host names of the tables with their own addresses; none where `names.forward` is off. */
+  readonly forwardNames: readonly {
+    readonly name: string;
+    readonly addresses: readonly string[];
+    /** Since DNS last gave an answer; absent = never. */
+    readonly ageMs?: number;
+    /** How the last question ended. */
+    readonly status: string;
+  }[];
   /** Present while a reload waits for its confirmation. */
   readonly unconfirmed?: { readonly untilMs: number };
 }

@@ -24,7 +24,7 @@ export class HostsFile {
   #stamp = "never";
   #isFresh = false;
   #names = new Map<string, string>();
-  #entries = new Map<string, { canonical: string; addresses: string[] }>();
+  #entries: Record<Family, Map<string, HostsEntry>> = { 4: new Map(), 6: new Map() };
 
   /** @param path "" for no hosts file at all */
   constructor(path: string) {
@@ -46,7 +46,7 @@ export class HostsFile {
   /** Every address of one family that a line gives to this name, be it the first name on it or an alias. */
   addressesOf(name: string, family: Family): HostsEntry | undefined {
     this.#refresh();
-    return this.#entries.get(`${family} ${name.toLowerCase()}`);
+    return this.#entries[family].get(name.toLowerCase());
   }
 
   #refresh(): void {
@@ -57,23 +57,27 @@ export class HostsFile {
     if (stamp === this.#stamp) return;
     this.#stamp = stamp;
     this.#names = new Map();
-    this.#entries = new Map();
-    for (const line of readLines(this.#path)) this.#add(line);
+    this.#entries = { 4: new Map(), 6: new Map() };
+    let [text, places]: [string, readonly Address[]] = ["", []];
+    for (const line of readLines(this.#path)) {
+      const words = wordsOf(line);
+      const [address, canonical] = words;
+      if (address === undefined || canonical === undefined) continue;
+      // Block lists give the same address on a hundred thousand lines.
+      if (address !== text) [text, places] = [address, readings(address)];
+      for (const place of places) this.#add(place, canonical, words);
+    }
   }
 
-  #add(line: string): void {
-    const [address = "", ...texts] = line.replace(/#.*/, "").trim().split(/\s+/);
-    const names = texts.map((text) => text.replace(/\.$/, ""));
-    const canonical = names[0];
-    if (canonical === undefined) return;
-    for (const { family, text } of readings(address)) {
-      if (!this.#names.has(text)) this.#names.set(text, canonical);
-      for (const name of new Set(names.map((each) => each.toLowerCase()))) {
-        const key = `${family} ${name}`;
-        const entry = this.#entries.get(key);
-        if (entry === undefined) this.#entries.set(key, { canonical, addresses: [text] });
-        else if (!entry.addresses.includes(text)) entry.addresses.push(text);
-      }
+  #add({ family, text }: Address, canonical: string, words: readonly string[]): void {
+    if (!this.#names.has(text)) this.#names.set(text, canonical);
+    const entries = this.#entries[family];
+    for (let at = 1; at < words.length; at++) {
+      const name = (words[at] ?? "").toLowerCase();
+      const entry = entries.get(name);
+      if (entry === undefined) entries.set(name, { canonical, addresses: [text] });
+      else if (!entry.addresses.includes(text))
+        entries.set(name, { ...entry, addresses: [...entry.addresses, text] });
     }
   }
 }
@@ -91,6 +95,13 @@ function readings(text: string): readonly Address[] {
   return address.text === "::1" ? [address, { family: 4, text: "127.0.0.1" }] : [address];
 }
 
+/** The words before a comment, names without final dot. */
+function wordsOf(line: string): readonly string[] {
+  const comment = line.indexOf("#");
+  const words = (comment < 0 ? line : line.slice(0, comment)).match(/[^ \t\r\v\f]+/g) ?? [];
+  return words.map((word) => (word.endsWith(".") ? word.slice(0, -1) : word));
+}
+
 function readLines(path: string): string[] {
   try {
     return readFileSync(path, "utf8").split("\n");
@@ -101,7 +112,11 @@ function readLines(path: string): string[] {
 
 function stampOf(path: string): string {
   if (path === "") return "none";
-  const stat = statSync(path, { throwIfNoEntry: false, bigint: true });
-  if (stat === undefined || !stat.isFile() || stat.size > maxBytes) return "none";
-  return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  try {
+    const stat = statSync(path, { bigint: true });
+    if (!stat.isFile() || stat.size > maxBytes) return "none";
+    return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  } catch {
+    return "none"; // missing, or a loop of links, or nobody may look
+  }
 }

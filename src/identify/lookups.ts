@@ -37,6 +37,8 @@ export interface LookupOptions {
 const defaultInFlight = 1000;
 const defaultCacheEntries = 10_000;
 const identPort = 113;
+/** A rule may ask for more seconds than a timer of Node can count; a longer one would fire at once. */
+const maxTimerMs = 2 ** 31 - 1;
 /** Ident queries under way at once; each is a socket, and two hosts that ask each other must come to an end. */
 const identInFlight = 256;
 
@@ -103,7 +105,8 @@ export class Lookups {
   }
 
   async #user(request: Request, withinMs: number | undefined, signal: AbortSignal): Promise<string> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(withinMs ?? this.#options.identTimeoutMs)]);
+    const limitMs = Math.min(withinMs ?? this.#options.identTimeoutMs, maxTimerMs);
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
     const release = await this.#identSlots.take(limit);
     if (release === undefined) return "unknown";
     try {

@@ -131,7 +131,7 @@ export class ReverseDns {
     const endsAt = performance.now() + this.#options.timeoutMs;
     const inHosts = this.#hosts.nameOf(address);
     const search: Search = {
-      progress: inHosts === undefined ? { kind: "asking" } : checked(inHosts, address),
+      progress: inHosts === undefined ? { kind: "asking" } : checked(inHosts),
     };
     const { progress } = search;
     if (progress.kind === "done") return progress.answer;
@@ -227,7 +227,7 @@ async function askBackwards(resolver: dns.Resolver, address: Address): Promise<B
     const [name] = await resolver.resolvePtr(reverseQuestion(address));
     if (name === undefined) return { kind: "done", answer: denied };
     // DNS gives bytes; the C library takes no host name with a leading hyphen from it (res_hnok), but does from the hosts file.
-    return name.startsWith("-") ? nameless : checked(name, address);
+    return name.startsWith("-") ? nameless : checked(name);
   } catch (error) {
     const status = statusOf(error);
     if (status === "nxdomain") return { kind: "done", answer: denied };
@@ -239,12 +239,12 @@ const nameless: Backward = { kind: "done", answer: { found: failed("error"), lif
 const denied: Answer = { found: failed("nxdomain"), lifetimeMs: deniedMs };
 
 /** A name as it was found: is it one at all? */
-function checked(text: string, address: Address): Backward {
+function checked(text: string): Backward {
   const whole = text.toLowerCase().replace(/\.$/, "");
   if (!/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(whole)) return nameless;
   const name = whole.slice(0, maxNameBytes);
   if (!looksNumeric(name)) return { kind: "named", name };
-  const warning = `host name/name mismatch: reverse lookup of ${address.text} results in non-FQDN ${name}`;
+  const warning = `host name/name mismatch: reverse lookup results in non-FQDN ${name}`;
   return { kind: "done", answer: mismatch("paranoid", warning, deniedMs) };
 }
 

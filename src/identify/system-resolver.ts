@@ -83,6 +83,10 @@ const resolvConf = "/etc/resolv.conf";
 const checkEveryMs = 1000;
 
 function stampOf(): string {
-  const stat = statSync(resolvConf, { throwIfNoEntry: false, bigint: true });
-  return stat === undefined ? "none" : `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  try {
+    const stat = statSync(resolvConf, { bigint: true });
+    return `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  } catch {
+    return "none"; // then the C library and Node ask 127.0.0.1
+  }
 }

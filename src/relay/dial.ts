@@ -3,7 +3,7 @@
 import { lookup } from "node:dns/promises";
 import { isIP, Socket, type SocketConstructorOpts } from "node:net";
 
-import { onAbort } from "./abort.ts";
+import { waitFor } from "./patience.ts";
 import type { EndCause } from "./relay.ts";
 
 /** Where a backend listens. `host` is an address or a name; a path beginning with NUL is an abstract socket. */
@@ -28,6 +28,8 @@ export interface DialOptions {
   readonly connectTimeoutMs: number;
   /** Aborting cancels the dial; the reason is the cause to report: `abort("client_gone")`. */
   readonly signal?: AbortSignal;
+  /** The client that waits, paused: if the dial takes long and it goes away meanwhile, the dial ends as client_gone. */
+  readonly client?: Socket;
   /** Written first, in one write, as soon as the backend is connected: a PROXY header. */
   readonly header?: Uint8Array;
   /**
@@ -62,13 +64,14 @@ export class DialError extends Error {
  * @throws DialError
  */
 export async function dial(backend: BackendAddress, options: DialOptions): Promise<Socket> {
-  const { signal } = options;
+  const { signal, client } = options;
+  if (signal?.aborted) throw new DialError(failure("ECANCELED", signal), [], signal.reason);
+  if (client?.destroyed) throw new DialError("client_gone", [], client.errored);
   const deadlineMs = performance.now() + options.connectTimeoutMs;
   const found = await findTargets(backend, options);
   const tried = [...found.tried];
   let failed = found.failed;
   for (const [index, target] of found.targets.entries()) {
-    if (signal?.aborted) break;
     const outcome = await attempt(
       target,
       (deadlineMs - performance.now()) / (found.targets.length - index),
@@ -80,6 +83,7 @@ export async function dial(backend: BackendAddress, options: DialOptions): Promi
     }
     failed = outcome;
     tried.push(`${describe(target)} ${outcome.code}`);
+    if (isGivenUp(outcome.code)) break;
   }
   throw new DialError(failure(failed.code, signal), tried, failed.error);
 }
@@ -107,21 +111,18 @@ async function findTargets(backend: BackendAddress, options: DialOptions): Promi
   return { ...none, targets: found.map((address) => ({ host: address, port })) };
 }
 
-/** Stops waiting at the limit or when the signal aborts, whatever the resolver goes on to do. */
+/** Stops waiting when patience ends, whatever the resolver goes on to do. */
 async function resolveInTime(host: string, options: DialOptions): Promise<readonly string[] | Failed> {
-  if (options.signal?.aborted) return { code: "ECANCELED" };
   const stop = new AbortController();
   const resolve = options.resolve ?? resolveBySystem;
   return await new Promise((settle) => {
-    const giveUp = (code: string): void => {
+    const stopWaiting = waitFor(options.connectTimeoutMs, options, (code) => {
       stop.abort();
-      finish({ code });
-    };
-    const timer = setTimeout(() => giveUp("ETIMEOUT"), options.connectTimeoutMs);
-    const stopHearing = onAbort(options.signal, () => giveUp("ECANCELED"));
+      stopWaiting();
+      settle({ code });
+    });
     const finish = (found: readonly string[] | Failed): void => {
-      clearTimeout(timer);
-      stopHearing();
+      stopWaiting();
       settle(found);
     };
     resolve(host, stop.signal).then(finish, (error: NodeJS.ErrnoException) =>
@@ -143,16 +144,13 @@ async function attempt(target: Target, limitMs: number, options: DialOptions): P
   }
   return await new Promise((settle) => {
     const finish = (outcome: Socket | Failed): void => {
-      clearTimeout(timer);
-      stopHearing();
+      stopWaiting();
       settle(outcome);
     };
-    const giveUp = (code: string): void => {
+    const stopWaiting = waitFor(limitMs, options, (code) => {
       socket.destroy();
       finish({ code });
-    };
-    const timer = setTimeout(() => giveUp("ETIMEDOUT"), Math.max(1, limitMs));
-    const stopHearing = onAbort(options.signal, () => giveUp("ECANCELED"));
+    });
     socket.once("connect", () => finish(socket));
     socket.on("error", (error: NodeJS.ErrnoException) => finish({ code: error.code ?? "EUNKNOWN", error }));
     socket.connect(target);
@@ -167,6 +165,11 @@ function openFor(target: Target, { open }: DialOptions): Socket {
   return new Socket({ allowHalfOpen: true, noDelay: true } as SocketConstructorOpts);
 }
 
+/** Nobody waits any more: no further address is tried. */
+function isGivenUp(code: string): boolean {
+  return code === "ECANCELED" || code === "ECLIENTGONE";
+}
+
 function failure(code: string, signal: AbortSignal | undefined): DialFailure {
   if (signal?.aborted) {
     return signal.reason === "drain" || signal.reason === "kicked" ? signal.reason : "client_gone";
@@ -176,6 +179,8 @@ function failure(code: string, signal: AbortSignal | undefined): DialFailure {
     case "ECONNRESET":
     case "EAGAIN": // a unix socket whose queue is full
       return "backend_refused";
+    case "ECLIENTGONE":
+      return "client_gone";
     case "ETIMEDOUT":
     case "ETIMEOUT": // the same from DNS
       return "connect_timeout";

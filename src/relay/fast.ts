@@ -7,7 +7,7 @@ import { onAbort } from "./abort.ts";
 import { BufferPool } from "./buffers.ts";
 import { Flow, type FlowEnds } from "./flow.ts";
 import { IdleWatch } from "./idle.ts";
-import { handleOf, type HandleAccess } from "./node-handle.ts";
+import { handleOf, wasReset, type HandleAccess } from "./node-handle.ts";
 import { abortCause, socketErrorCause, type EndCause, type Relay, type Relayed } from "./relay.ts";
 import { reset } from "./reset.ts";
 
@@ -65,20 +65,46 @@ class Session {
       );
     }
     const idle = this.#idle;
-    const ends = (to: Socket, cause: EndCause): FlowEnds => ({
+    const ends = (from: Socket, to: Socket, cause: EndCause): FlowEnds => ({
       moved: idle && (() => idle.touch()),
-      ended: () => {
-        this.#firstClose ??= cause;
-        to.end();
-      },
+      ended: () => this.#ended(from, to, cause),
       failed: (status) => void to.destroy(writeError(status)),
     });
-    this.#up = new Flow(access, pool, client, clientHandle, backendHandle, ends(backend, "client_closed"));
-    this.#down = new Flow(access, pool, backend, backendHandle, clientHandle, ends(client, "backend_closed"));
+    this.#up = new Flow(
+      access,
+      pool,
+      client,
+      clientHandle,
+      backendHandle,
+      ends(client, backend, "client_closed"),
+    );
+    this.#down = new Flow(
+      access,
+      pool,
+      backend,
+      backendHandle,
+      clientHandle,
+      ends(backend, client, "backend_closed"),
+    );
     this.#stopHearing = onAbort(signal, () => this.#cut(signal ? abortCause(signal) : "internal"));
     if (this.#failure !== undefined) return;
     this.#up.start();
     this.#down.start();
+  }
+
+  /** One way is finished, its bytes are in the kernel. */
+  #ended(from: Socket, to: Socket, cause: EndCause): void {
+    this.#firstClose ??= cause;
+    if (this.#up?.isFinished === true && this.#down?.isFinished === true) {
+      // Both are: a close says so too, and spares a shutdown and a turn of the loop. Nothing is left to be read, so it is
+      // no reset.
+      this.#client.destroy();
+      this.#backend.destroy();
+    } else if (wasReset(from)) {
+      this.#cut(from === this.#client ? "client_reset" : "backend_reset");
+    } else {
+      to.end();
+    }
   }
 
   #cut(cause: EndCause): void {

@@ -17,6 +17,8 @@ export interface Handle {
   readStart(): number;
   readStop(): number;
   useUserBuffer(buffer: Uint8Array): void;
+  /** Only TCP has it; ENOTCONN once the connection is no more. */
+  getpeername?(into: object): number;
   /** Node 20 to 24 take a request and return an error number; later ones take null and return a request if it has to wait. */
   writeBuffer(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
 }
@@ -85,6 +87,18 @@ export async function findHandleAccess(): Promise<HandleAccess> {
 export function handleOf(socket: Socket): Handle | undefined {
   return (socket as unknown as { _handle?: Handle | null })._handle ?? undefined;
 }
+
+/**
+ * Whether an end of the stream was a reset, on a socket that we have not ended ourselves; false where that cannot be told.
+ *
+ * When data and a reset come in one turn of the loop, libuv reports the data and then an ordinary end (it takes the POLLHUP
+ * behind a short read for one). But a connection that its peer has only half-closed still has a peer.
+ */
+export function wasReset(socket: Socket): boolean {
+  return handleOf(socket)?.getpeername?.({}) === notConnected;
+}
+
+const notConnected = -107;
 
 /** Makes a paused socket read into buffers of ours; `next` gives the one to use from now on. */
 export function readInto(

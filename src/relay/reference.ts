@@ -1,4 +1,7 @@
-/** The reference relay: two opposite pipelines, public interfaces only; what every other relay is compared with. */
+/**
+ * The reference relay: two opposite pipelines over public interfaces; what every other relay is compared with. Only the
+ * question whether an end was a reset has no public answer; without a private one it is taken for an end.
+ */
 
 import type { Socket } from "node:net";
 import { Writable } from "node:stream";
@@ -6,6 +9,7 @@ import { pipeline } from "node:stream/promises";
 
 import { onAbort } from "./abort.ts";
 import { IdleWatch } from "./idle.ts";
+import { wasReset } from "./node-handle.ts";
 import { abortCause, socketErrorCause, type EndCause, type Relay } from "./relay.ts";
 import { reset } from "./reset.ts";
 
@@ -25,8 +29,14 @@ export const referenceRelay: Relay = async (client, backend, { idleMs, signal })
   // Before the pipelines: they would tell the other side of a reset with an ordinary FIN.
   client.on("error", (error) => cut(socketErrorCause("client", error)));
   backend.on("error", (error) => cut(socketErrorCause("backend", error)));
-  client.once("end", () => (firstClose ??= "client_closed"));
-  backend.once("end", () => (firstClose ??= "backend_closed"));
+  client.once("end", () => {
+    if (firstClose === undefined && wasReset(client)) cut("client_reset");
+    firstClose ??= "client_closed";
+  });
+  backend.once("end", () => {
+    if (firstClose === undefined && wasReset(backend)) cut("backend_reset");
+    firstClose ??= "backend_closed";
+  });
   if (client.destroyed) cut("client_gone");
   if (backend.destroyed) cut(backend.errored ? "backend_reset" : "backend_closed");
   const stopHearing = onAbort(signal, () => cut(signal ? abortCause(signal) : "internal"));
@@ -65,7 +75,9 @@ function deliver(socket: Socket, delivered: (bytes: number) => void): Writable {
       });
     },
     final(done): void {
-      socket.end(done);
+      // end() of a destroyed socket never calls back on Node 20.
+      if (socket.destroyed) done(new Error("the socket is closed"));
+      else socket.end(done);
     },
   });
 }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { runCommand } from "../support/cli.ts";
+import { startDns } from "../support/dns-server.ts";
 
 interface Answer {
   readonly verdict: string;
@@ -81,7 +82,7 @@ test("match takes unknown, paranoid and names as they are", async (t) => {
 test("match --trace tells what a rule needed", async (t) => {
   const flags = tables(t, "sshd: bob@192.0.2.7\n", "ALL: ALL : aclexec /bin/check %a\n");
   const { output } = await runCommand(["match", ...flags, "--trace", "--no-resolve", "sshd", "192.0.2.8"]);
-  assert.match(output, /^step: .*hosts\.allow has 1 rules$/m);
+  assert.match(output, /^step: .*hosts\.allow has 1 rule$/m);
   assert.match(
     output,
     /^step: +a rule runs "\/bin\/check 192\.0\.2\.8": it is not run, and counts as success$/m,
@@ -174,4 +175,17 @@ test("match --stdin --json answers the recorded cases of libwrap as the engine d
     differing.filter((id) => !declared.test(id)),
     [],
   );
+});
+
+test("match --trace shows the addresses of host names with names.forward, and lets them in", async (t) => {
+  const flags = tables(t, "sshd: home.dyn.test\n", "ALL: ALL\n");
+  const dns = await startDns(({ name, type }) =>
+    name === "home.dyn.test" && type === "A" ? { records: [{ type: "A", data: "192.0.2.7" }] } : { rcode: 3 },
+  );
+  t.after(() => dns.close());
+  const config = flags[5]?.replace("hosts.deny", "tcpwrapd.yaml") ?? "";
+  writeFileSync(config, `names: {forward: true, servers: ["${dns.address}"]}\n`);
+  const ran = await runCommand(["match", "-c", config, ...flags.slice(2), "--trace", "sshd", "192.0.2.7"]);
+  assert.match(ran.output, /^step: +home\.dyn\.test has 192\.0\.2\.7 \(ok\)$/m);
+  assert.equal(ran.status, 0, ran.output);
 });

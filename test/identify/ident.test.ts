@@ -265,3 +265,17 @@ test("find takes the limit of the rule where it has one, and the configured one 
   lookups.close();
   await ident.close();
 });
+
+test("find takes a limit that no timer can count for a very long one", async () => {
+  const ident = await startIdent((socket, asked) => setTimeout(() => socket.end(good(asked)), 50));
+  const names = { reverse: "never", timeoutMs: 100, servers: [], hostsFile: "" } as const;
+  const lookups = new Lookups({ ...names, identTimeoutMs: 100, identPort: ident.port });
+  const client = { address: "127.0.0.1", port: 40000 };
+  const request: Request = { daemon: "sshd", client, server: { address: "127.0.0.1", port: 22 } };
+  for (const withinMs of [2 ** 31, 2 ** 32, 1e15]) {
+    const found = await lookups.find({ kind: "user", withinMs }, request, new AbortController().signal);
+    assert.equal(found.user, "bob");
+  }
+  lookups.close();
+  await ident.close();
+});

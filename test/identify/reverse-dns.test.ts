@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -202,7 +202,7 @@ test("a warning says in libwrap's words why a name is paranoid, once for each se
     assert.deepEqual(warnings, [
       "host name/address mismatch: 192.0.2.2 != good.example.test",
       "can't verify hostname: getaddrinfo(gone.example.test, AF_INET) failed",
-      "host name/name mismatch: reverse lookup of 192.0.2.7 results in non-FQDN 1.2.3.4",
+      "host name/name mismatch: reverse lookup results in non-FQDN 1.2.3.4",
       "host name/name mismatch: alias.example.test != real.example.test",
       "can't verify hostname: getaddrinfo(v6only.example.test, AF_INET) failed",
     ]);
@@ -411,3 +411,18 @@ test("F8: names in the hosts file ask DNS nothing", () =>
     await find("192.0.2.50");
     assert.deepEqual(server.asked, []);
   }));
+
+for (const [what, make] of [
+  ["a loop of links", (path: string) => symlinkSync(path, path)],
+  ["a folder", (path: string) => mkdirSync(path)],
+  ["missing", () => undefined],
+] as const) {
+  test(`F8: a hosts file that is ${what} reads as empty`, async () => {
+    const folder = mkdtempSync(join(tmpdir(), "hosts-"));
+    const hostsFile = join(folder, "hosts");
+    make(hostsFile);
+    const check = async ({ names }: World): Promise<void> =>
+      assert.equal((await names.find("192.0.2.1")).name, "good.example.test");
+    await inWorld(zone, check, { hostsFile }).finally(() => rmSync(folder, { recursive: true }));
+  });
+}

@@ -119,6 +119,23 @@ for (const [name, relay] of relays) {
     assert.deepEqual(await done, { upBytes: 0, downBytes: 300_000, cause: "backend_reset" });
   });
 
+  row("D4: data and a reset that come in one turn are a reset, and the data counts", async (session) => {
+    const { client, backend, done } = session;
+    const seen = howItEnds(backend);
+    client.write("last words");
+    client.resetAndDestroy();
+    assert.equal(await seen, "ECONNRESET");
+    assert.deepEqual(await done, { upBytes: 10, downBytes: 0, cause: "client_reset" });
+  });
+
+  row("D4: the same from the backend", async ({ client, backend, done }) => {
+    const seen = howItEnds(client);
+    backend.write("last words");
+    backend.resetAndDestroy();
+    assert.equal(await seen, "ECONNRESET");
+    assert.deepEqual(await done, { upBytes: 0, downBytes: 10, cause: "backend_reset" });
+  });
+
   row("D5: a client that reads nothing stops the backend", async ({ client, backend, inner, done }) => {
     client.pause();
     const sent = keepWriting(backend);

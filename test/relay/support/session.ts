@@ -5,6 +5,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 
 import { dial } from "../../../src/relay/dial.ts";
+import { wasReset } from "../../../src/relay/node-handle.ts";
 import type { Relay, Relayed } from "../../../src/relay/relay.ts";
 
 /** The far ends of a session; `done` is what the relay says of it. */
@@ -111,7 +112,8 @@ export async function readExactly(socket: Socket, length: number): Promise<Buffe
 /** How a far end sees the session end: "end", or the code of the error. */
 export async function howItEnds(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
-    socket.once("end", () => resolve("end"));
+    // The far end is a Node too: data and a reset in one turn look like an ordinary end to it.
+    socket.once("end", () => resolve(!socket.writableEnded && wasReset(socket) ? "ECONNRESET" : "end"));
     socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? "error"));
     socket.once("close", () => resolve("close"));
     socket.resume();
