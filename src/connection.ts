@@ -92,6 +92,7 @@ export async function serve(client: Socket, service: Service, shared: SharedPort
     if (place === undefined) return entry.refused({ reason: "limit" });
     const decision = await judge(client, { ...peer, processId: ports.processId }, service, ports, entry);
     record(decision, client, service, ports, entry);
+    if (!(await ports.journal.audited(ports.stop))) throw new Error("an audit log has not taken the record");
     nameLater(decision, ports, entry);
     const acted = await act(decision.verdict, client, decision.request, portsOfAct(service, ports, entry));
     if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
@@ -139,7 +140,9 @@ async function judge(
     (deadline ??= AbortSignal.any([ports.stop, AbortSignal.timeout(service.decisionMs)]));
   try {
     const announced =
-      service.proxies === undefined ? peer : await findAnnounced(client, peer, service.proxies, limit());
+      service.proxies === undefined
+        ? peer
+        : await findAnnounced(client, peer, service.proxies, limit(), entry);
     let request = withForwardNames(announced, ports);
     const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(limit()));
     for (;;) {
@@ -163,6 +166,7 @@ async function findAnnounced(
   peer: Request,
   { networks, timeoutMs }: NonNullable<Service["proxies"]>,
   signal: AbortSignal,
+  entry: Entry,
 ): Promise<Request> {
   if (!networks.has(peer.client.address)) {
     if (!(await sendsProxyHeader(client, { waitMs: strangerMs, signal }))) return peer;
@@ -171,6 +175,7 @@ async function findAnnounced(
   const arrival = await readProxyHeader(client, { ...proxyDefaults, timeoutMs, signal });
   signal.throwIfAborted();
   if (arrival.kind === "refused") throw new ProxyRefused(arrival.message);
+  if (arrival.header.origin === "local") entry.markAsCheck(); // the proxy asks whether we are there, nobody comes in
   return { ...announcedRequest(peer, arrival.header), proxy: peer.client };
 }
 

@@ -31,7 +31,7 @@ export interface DaemonOptions {
 const flushMs = 2000;
 
 /** Keys that are read at the start only. */
-const startKeys = ["process", "control", "log", "relay"] as const;
+const startKeys = ["process", "control", "log", "flood", "relay"] as const;
 
 /** A reload that is undone unless it is confirmed. */
 interface Unconfirmed {

@@ -3,6 +3,7 @@
 import { isIPv4 } from "node:net";
 import type { Settings } from "./config/schema.ts";
 import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
+import type { JournalOptions } from "./record/journal.ts";
 
 /** Settings, and tables whose text was given to us by the name that stands in place of a path. */
 export interface Policy {
@@ -73,4 +74,9 @@ export function listenPlans(settings: Settings, inherited: Inherited): ListenPla
       return descriptors.map((descriptor) => ({ ...plan, key: `${key} ${descriptor}`, descriptor }));
     }),
   );
+}
+
+/** What a journal is told of floods; nothing where every refusal is to be written in full. */
+export function floodOf({ perSource, period }: Settings["flood"]): Pick<JournalOptions, "flood"> {
+  return perSource === 0 ? {} : { flood: { perSource, periodMs: period } };
 }

@@ -8,6 +8,7 @@ import { localPrograms } from "./platform/commands.ts";
 import { dropPrivileges } from "./platform/privileges.ts";
 import { descriptorLimit, processId, setUmask } from "./platform/process.ts";
 import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "./platform/worker-process.ts";
+import { floodOf } from "./policy.ts";
 import { Journal } from "./record/journal.ts";
 import { openSinks } from "./record/sinks.ts";
 import { RemotePrograms } from "./remote-programs.ts";
@@ -72,12 +73,12 @@ watchWorkerSignals(leave, () => {
   started.journal.warn({ code: "supervisor-lost", message });
 });
 
-async function start({ log, level, relay, recordsRelay, identity }: Birth): Promise<Started> {
+async function start({ log, level, flood, relay, recordsRelay, identity }: Birth): Promise<Started> {
   if (identity !== undefined) dropPrivileges(identity);
   const pid = processId();
   setUmask(0o022); // as tcpd: the commands of rules inherit it
   const sinks = openSinks(log, { pid, hostname: hostname(), environment: ownEnvironment() });
-  const journal = new Journal({ sinks, level });
+  const journal = new Journal({ sinks, level, ...floodOf(flood) });
   const worker = new Worker({
     journal,
     programs: identity === undefined ? localPrograms : remote,

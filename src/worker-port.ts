@@ -44,6 +44,7 @@ export interface WorkerPort {
 export interface Birth {
   readonly log: Settings["log"];
   readonly level: Level;
+  readonly flood: Settings["flood"];
   readonly relay: Settings["relay"];
   /** One worker of several says which relay it is. */
   readonly recordsRelay: boolean;

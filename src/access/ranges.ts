@@ -27,6 +27,9 @@ export interface RangesData {
 const WORTH_BUCKETS = 4096;
 const BUCKETS = 65536;
 
+/** Fewer entries are sorted faster by comparing them. */
+const WORTH_RADIX = 4096;
+
 /** Collects prefixes and makes ranges of them. */
 export class RangesBuilder {
   readonly width: 1 | 4;
@@ -91,8 +94,24 @@ export class RangesBuilder {
     this.groups.push(group);
   }
 
-  /** Entries by group, then address, then the wider prefix first. Radix sort: time grows with their number only. */
+  /** Entries by group, then address, then the wider prefix first. */
   private sorted(): Uint32Array {
+    return this.length < WORTH_RADIX ? this.sortedByComparing() : this.sortedByRadix();
+  }
+
+  private sortedByComparing(): Uint32Array {
+    const { width } = this;
+    return Uint32Array.from({ length: this.length }, (_, index) => index).sort((one, other) => {
+      let difference = this.groups.at(one) - this.groups.at(other);
+      for (let word = 0; word < width && difference === 0; word++) {
+        difference = this.words.at(one * width + word) - this.words.at(other * width + word);
+      }
+      return difference === 0 ? this.bits.at(one) - this.bits.at(other) : difference;
+    });
+  }
+
+  /** Time grows with the number of entries only. */
+  private sortedByRadix(): Uint32Array {
     const { width, length } = this;
     let order = new Uint32Array(length);
     for (let index = 0; index < length; index++) order[index] = index;
@@ -115,7 +134,6 @@ export class RangesBuilder {
       }
       [order, spare] = [spare, order];
     };
-    if (length < 2) return order;
     pass(this.bits, 1, 0, 0);
     for (let word = width - 1; word >= 0; word--) {
       pass(this.words, width, word, 0);

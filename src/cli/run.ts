@@ -16,7 +16,7 @@ import {
   watchStopSignals,
 } from "../platform/process.ts";
 import { listenDescriptors, notifier } from "../platform/systemd.ts";
-import { inheritedSockets, type Policy } from "../policy.ts";
+import { floodOf, inheritedSockets, type Policy } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
 import { Worker } from "../worker.ts";
@@ -26,7 +26,13 @@ import { ControlSocket } from "./control-socket.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { AddCommand, Io } from "./io.ts";
 import { requireTables } from "./open.ts";
-import { ConfigurationError, type LogFlags, type ReadSettings, readSettings } from "./settings.ts";
+import {
+  ConfigurationError,
+  logFormats,
+  type LogFlags,
+  type ReadSettings,
+  readSettings,
+} from "./settings.ts";
 import { checkProtected, type ProtectFlags, withProtectFlag } from "./protect.ts";
 import { withSharedFlags } from "./shared-flags.ts";
 import { version } from "./version.ts";
@@ -84,7 +90,7 @@ export async function runDaemon(
   closeInherited(new Set(sockets.map(({ fd }) => fd)));
   setUmask(0o022); // as tcpd: the commands of rules inherit it
   const context = { pid: processId(), hostname: hostname(), environment: io.environment };
-  const journal = new Journal({ sinks: openSinks(settings.log, context), level });
+  const journal = new Journal({ sinks: openSinks(settings.log, context), level, ...floodOf(settings.flood) });
   const onTrouble = (message: string): void => journal.warn({ code: "service-manager", message });
   const manager = notifier(io.environment, onTrouble);
   const signals = watchSignals();
@@ -152,11 +158,18 @@ function workerStarter(
   level: RunFlags["logLevel"],
   identity: Awaited<ReturnType<typeof identityOf>>,
 ): WorkforceOptions["start"] {
-  const { log, relay } = settings;
+  const { log, flood, relay } = settings;
   return async (answers, index) => {
     const isFirst = index === 0;
     if (settings.process.workers > 0) {
-      const birth = { log, level, relay, recordsRelay: isFirst, ...(identity !== undefined && { identity }) };
+      const birth = {
+        log,
+        level,
+        flood,
+        relay,
+        recordsRelay: isFirst,
+        ...(identity !== undefined && { identity }),
+      };
       return await startWorker(birth, answers, localPrograms);
     }
     const worker = new Worker({
@@ -214,7 +227,7 @@ function watchSignals() {
 function withLogFlags<Flags>(parser: Argv<Flags>): Argv<Flags> {
   return parser
     .option("log-format", {
-      choices: ["json", "text", "pretty"],
+      choices: logFormats,
       describe: "form of the records on standard output",
     })
     .option("workers", {

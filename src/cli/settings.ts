@@ -17,9 +17,12 @@ export interface SharedFlags {
 
 /** The flags that only `run` knows. */
 export interface LogFlags {
-  readonly logFormat?: "json" | "text" | "pretty";
+  readonly logFormat?: string;
   readonly workers?: number;
 }
+
+/** Forms of the records on standard output. */
+export const logFormats = ["json", "text", "pretty"] as const;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -57,11 +60,9 @@ export async function readSettings(
   const text = await readText(name, flags.config !== undefined);
   const layers: Layer[] = [
     ...servicesLayer("TCPWRAPD_SERVICES", (environment["TCPWRAPD_SERVICES"] ?? "").split(";")),
-    ...logLayer("TCPWRAPD_LOG_FORMAT", environment["TCPWRAPD_LOG_FORMAT"]),
     ...pathLayer("--allow-file", "allow", flags.allowFile),
     ...pathLayer("--deny-file", "deny", flags.denyFile),
     ...servicesLayer("--service", flags.service ?? []),
-    ...logLayer("--log-format", flags.logFormat),
     ...(flags.workers === undefined
       ? []
       : [{ origin: "--workers", keys: { process: { workers: flags.workers } } }]),
@@ -74,7 +75,7 @@ export async function readSettings(
     layers,
   );
   if (settings === undefined) throw new ConfigurationError(diagnostics);
-  return withInlineTables(settings, flags, environment);
+  return withInlineTables(withLogFormat(settings, flags, environment), flags, environment);
 }
 
 /** `FILE:LINE:COL: severity code: message; hint`, without the numbers that are not known. */
@@ -124,8 +125,23 @@ function servicesLayer(origin: string, words: readonly string[]): Layer[] {
   return Object.keys(services).length === 0 ? [] : [{ origin, keys: { services } }];
 }
 
-function logLayer(origin: string, format: string | undefined): Layer[] {
-  return format === undefined || format === "" ? [] : [{ origin, keys: { log: [{ to: "stdout", format }] } }];
+/** The form of the records on standard output; other places that the file names stay. */
+function withLogFormat(settings: Settings, flags: LogFlags, environment: Environment): Settings {
+  const fromEnvironment = environment["TCPWRAPD_LOG_FORMAT"];
+  const wanted = flags.logFormat ?? (fromEnvironment === "" ? undefined : fromEnvironment);
+  if (wanted === undefined) return settings;
+  const format = logFormats.find((each) => each === wanted);
+  if (format === undefined) {
+    const message = `"${wanted}" is no form of records`;
+    const hint = `write one of ${logFormats.join(", ")}`;
+    const origin = flags.logFormat === undefined ? "TCPWRAPD_LOG_FORMAT" : "--log-format";
+    throw new ConfigurationError([
+      { file: origin, line: 0, severity: "error", code: "bad-value", message, hint },
+    ]);
+  }
+  const others = settings.log.filter(({ to }) => to !== "stdout");
+  const audit = settings.log.some((each) => each.to === "stdout" && each.audit);
+  return { ...settings, log: [{ to: "stdout", format, audit }, ...others] };
 }
 
 function pathLayer(origin: string, key: "allow" | "deny", path: string | undefined): Layer[] {

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { parseNetworks } from "../identify/networks.ts";
 import { type BackendEndpoint, type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
+import { parseSyslogAddress } from "../platform/syslog-address.ts";
 import { durationPattern, parseDuration } from "./units.ts";
 
 const duration = z
@@ -89,6 +90,11 @@ const service = z
   })
   .meta({ oneOf: [{ required: ["backend"] }, { required: ["exec"] }] });
 
+const audit = z
+  .boolean()
+  .default(false)
+  .describe("a client is let in only once its record is out; where this sink takes none, nobody comes in");
+
 const log = z.discriminatedUnion("to", [
   z.strictObject({
     to: z.literal("stdout"),
@@ -96,12 +102,15 @@ const log = z.discriminatedUnion("to", [
       .enum(["json", "text", "pretty"])
       .default("text")
       .describe("one JSON object a line, the words of tcpd, or those in colour"),
+    audit,
   }),
   z.strictObject({
     to: z.literal("syslog"),
     socket: z
       .string()
-      .regex(/^(\/|udp:\/\/|tcp:\/\/)/, 'write "/dev/log", "udp://host:514" or "tcp://host:514"')
+      .refine((text) => parseSyslogAddress(text) !== undefined, {
+        error: 'no syslog address; write "/dev/log", "udp://host:514" or "tcp://host:514"',
+      })
       .default("/dev/log")
       .describe("a datagram socket, udp://host:port or tcp://host:port"),
     facility: z
@@ -128,6 +137,7 @@ const log = z.discriminatedUnion("to", [
       .enum(["rfc3164", "rfc5424"])
       .default("rfc3164")
       .describe("the form of a message; local sockets want rfc3164"),
+    audit,
   }),
 ]);
 
@@ -235,9 +245,19 @@ export const schema = z.strictObject({
       group: z.string().min(1).optional().describe("group that may use it too"),
     })
     .prefault({}),
+  flood: z
+    .strictObject({
+      perSource: count
+        .default(0)
+        .describe(
+          "refusals of one source and service written in full in a period, the rest as a number; 0 = all in full",
+        ),
+      period: duration.prefault("10s").describe("what a period is"),
+    })
+    .prefault({}),
   log: z
     .array(log)
-    .default([{ to: "stdout", format: "text" }])
+    .default([{ to: "stdout", format: "text", audit: false }])
     .describe("where records go; several at once"),
 });
 

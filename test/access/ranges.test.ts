@@ -158,6 +158,7 @@ test("bits below an IPv6 prefix are taken off, and the carry of its end runs thr
 for (const [width, count] of [
   [1, 40],
   [4, 40],
+  [4, 5000],
   [1, 12_000],
 ] as const) {
   test(`${count} random prefixes of ${width * 32} bits in three groups agree with asking them in order`, () => {
@@ -176,12 +177,16 @@ for (const [width, count] of [
         group: Math.floor(random() * 3),
       };
       // Wide ones would cover all others in a large table.
-      if (count > 1000) prefix.bits = 20 + Math.floor(random() * 13);
+      if (width === 1 && count > 1000) prefix.bits = 20 + Math.floor(random() * 13);
       builder.add(prefix.words, prefix.bits, rank, prefix.group);
       return prefix;
     });
     const ranges = builder.build(3);
-    assert.equal(ranges.bucketsOf[0] === NONE, count < 1000, "a large group has a table by its upper bits");
+    assert.equal(
+      ranges.bucketsOf[0] === NONE,
+      width > 1 || count < 1000,
+      "a large group has a table by its upper bits",
+    );
     for (let round = 0; round < 400; round++) {
       const address = round % 2 === 0 ? words() : prefixes[Math.floor(random() * count)]!.words;
       for (const group of [0, 1, 2]) {

@@ -225,3 +225,50 @@ test("D9: a client that is reset during the dial ends it, with the cause client_
   client.resetAndDestroy();
   assert.equal((await daemon.find(({ event }) => event === "end")).cause, "client_gone");
 });
+
+test("B7: a LOCAL header of a load balancer is answered and not recorded as a client", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.1]}`),
+    allow: "",
+    deny: "",
+  });
+  const local = Buffer.from("\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00", "latin1").toString("latin1");
+  assert.equal((await talk(daemon.port("sshd"), { say: `${local}ping` })).text, "ping");
+  await talk(daemon.port("sshd"), { say: "PROXY TCP4 192.0.2.7 198.51.100.1 4711 22\r\nhello" });
+  await daemon.find(({ event }) => event === "end");
+  assert.equal(daemon.records.filter(({ event }) => event === "accept").length, 1);
+});
+
+test("a flood of refusals is summed up where a setting asks for it", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: "flood: {perSource: 2, period: 300ms}\n",
+    deny: "ALL: ALL\n",
+  });
+  for (let client = 0; client < 10; client += 1) await talk(daemon.port("sshd"), { isHalfClosed: false });
+  const summed = await daemon.find(({ event }) => event === "suppressed");
+  assert.equal(summed.client?.address, "127.0.0.1");
+  const written = (): number => daemon.records.filter(({ event }) => event === "refuse").length;
+  const counted = (): number =>
+    daemon.records.reduce(
+      (sum, { event, refusals }) => sum + (event === "suppressed" ? Number(refusals) : 0),
+      0,
+    );
+  await daemon.find(() => written() + counted() === 10);
+  assert.ok(written() < 10);
+});
+
+test("a client is not let in where an audit log cannot take its record", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: `${service(`backend: "${backend.address}"`)}log: [{to: stdout, format: json}, {to: syslog, socket: /nonexistent, audit: true}]\n`,
+    allow: "",
+    deny: "",
+  });
+  assert.equal((await talk(daemon.port("sshd"), { isHalfClosed: false })).end, "ECONNRESET");
+  assert.equal(backend.connections, 0);
+});
