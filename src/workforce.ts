@@ -174,7 +174,9 @@ export class Workforce {
    * @returns false when a worker is missing and not just killed
    */
   async answered(withinMs: number): Promise<boolean> {
-    const answers = await Promise.all(this.#places.map(async ({ port }) => await this.#answers(port, withinMs)));
+    const answers = await Promise.all(
+      this.#places.map(async ({ port }) => await this.#answers(port, withinMs)),
+    );
     return answers.every(Boolean);
   }
 
