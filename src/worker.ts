@@ -16,12 +16,14 @@ import type { ServiceSettings } from "./config/schema.ts";
 import { serve, type Service, type SharedPorts } from "./connection.ts";
 import { History } from "./history.ts";
 import { type ForwardName, ForwardNames } from "./identify/forward-names.ts";
+import { GatewayWatch } from "./identify/gateway-watch.ts";
 import { Lookups } from "./identify/lookups.ts";
 import { parseNetworks } from "./identify/networks.ts";
 import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
 import { clientsFor, Limits } from "./listen/limits.ts";
 import { Listener } from "./listen/listener.ts";
 import type { Programs } from "./platform/commands.ts";
+import { defaultGateways } from "./platform/gateways.ts";
 import type { Policy } from "./policy.ts";
 import type { Counters } from "./record/counters.ts";
 import type { OpenSession } from "./record/entry.ts";
@@ -103,6 +105,7 @@ export class Worker {
   readonly #history = new History();
   /** What `goBack` brings back. */
   #base: Generation | undefined;
+  readonly #gatewayWatch = new GatewayWatch(defaultGateways());
   #orders: Orders | undefined;
   #services: ReadonlyMap<string, Service> = new Map();
   #tables: LiveTables | undefined;
@@ -235,8 +238,16 @@ export class Worker {
   #accept(client: Socket, key: string): void {
     const service = this.#services.get(this.#orders?.routes.get(key) ?? "");
     // A client that the kernel gave us after its service was taken away.
-    if (service === undefined || this.#ports === undefined) client.resetAndDestroy();
-    else void serve(client, service, this.#ports);
+    if (service === undefined || this.#ports === undefined) return void client.resetAndDestroy();
+    // A sender of PROXY headers stands for its clients, and tells who they are.
+    if (service.proxies === undefined) this.#lookForGateway(client.remoteAddress);
+    void serve(client, service, this.#ports);
+  }
+
+  #lookForGateway(address: string | undefined): void {
+    const message = this.#gatewayWatch.see(address);
+    const speaksForAll = this.#orders?.recordsTables === true;
+    if (message !== undefined && speaksForAll) this.#options.journal.warn({ code: "one-gateway", message });
   }
 
   #renewLookups({ settings: { names, ident } }: Policy): void {

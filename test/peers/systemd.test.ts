@@ -318,6 +318,49 @@ test("J3: a worker that is killed is replaced, and the daemon is not restarted",
   assert.equal(machine.property(unit, "MainPID"), main);
 });
 
+test("J4: a supervisor that is killed under load cuts no session and refuses no connection, through the socket unit", async (t) => {
+  dropIn("[Socket]\nListenStream=\nListenStream=127.0.0.1:22\n", "tcpwrapd.socket");
+  configure('services: {sshd: {listen: ["systemd:sshd"], backend: "127.0.0.1:2222"}}');
+  machine.must("systemctl", "start", "tcpwrapd.socket");
+  const load = new Load(t, 22, 10, 100);
+  await machine.until(
+    "10 sessions",
+    () => Number.parseInt(machine.property(unit, "StatusText"), 10) >= 10,
+    unit,
+  );
+  const main = machine.property(unit, "MainPID");
+  machine.must("systemctl", "kill", "--kill-who=main", "--signal=KILL", unit);
+  await machine.until(
+    "another main process",
+    () =>
+      !["0", main].includes(machine.property(unit, "MainPID")) &&
+      machine.property(unit, "ActiveState") === "active",
+    unit,
+  );
+  assert.match(await load.end(), /^connections \d{2,}, sessions cut 0, connections refused 0$/);
+});
+
+test("when the first ten clients all have the gateway's address, the daemon says so, once", async () => {
+  machine.must(
+    "sh",
+    "-c",
+    `ip netns add gate; ip link add outside type veth peer name inside netns gate
+     ip addr add 192.0.2.2/24 dev outside; ip link set outside up
+     ip -n gate addr add 192.0.2.1/24 dev inside; ip -n gate link set inside up
+     ip route add default via 192.0.2.1`,
+  );
+  configure('services: {sshd: {listen: ["192.0.2.2:22"], backend: "127.0.0.1:2222"}}');
+  write("/etc/hosts.allow", "sshd: ALL\n");
+  machine.must("systemctl", "start", unit);
+  const visits =
+    "for i in $(seq 12); do echo hello | ip netns exec gate socat -t 5 - TCP4:192.0.2.2:22; done";
+  assert.equal(machine.must("sh", "-c", visits), "hello\n".repeat(12));
+  await machine.until("a warning", () => machine.journal(unit).includes("one-gateway"), unit);
+  const [, ...said] = machine.journal(unit).split("one-gateway");
+  assert.equal(said.length, 1);
+  assert.match(said[0] ?? "", /192[.]0[.]2[.]1/);
+});
+
 test("J6: the socket unit holds the port, and its first client is served", () => {
   dropIn(
     "[Socket]\nListenStream=\nListenStream=127.0.0.1:22\nListenStream=127.0.0.1:23\n",

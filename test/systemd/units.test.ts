@@ -24,7 +24,7 @@ test("the unit for one daemon per instance is the unit for one daemon, but for i
       .replace("/etc/tcpwrapd/tcpwrapd.yaml", "/etc/tcpwrapd/%i.yaml")
       .replace(/^RuntimeDirectory=tcpwrapd$/, "RuntimeDirectory=tcpwrapd-%i"),
   );
-  const [, ...template] = lines("tcpwrapd@.service");
+  const [, , ...template] = lines("tcpwrapd@.service");
   assert.deepEqual(template, named);
 });
 
