@@ -35,7 +35,7 @@ const startKeys = ["process", "control", "log", "flood", "relay"] as const;
 
 /** A reload that is undone unless it is confirmed. */
 interface Unconfirmed {
-  /** What comes back. */
+  /** What comes back: the policy, and the tables of this generation. */
   readonly policy: Policy;
   readonly generation: number;
   readonly timer: NodeJS.Timeout;
@@ -138,6 +138,7 @@ export class Daemon implements ControlApi {
     if (this.#unconfirmed === undefined) return false;
     clearTimeout(this.#unconfirmed.timer);
     this.#unconfirmed = undefined;
+    await this.#workforce.confirm();
     const message = `generation ${this.#workforce.tables?.generation ?? 0} of the tables is confirmed`;
     this.#options.journal.diagnose("info", { code: "confirmed", message });
     return true;
@@ -190,6 +191,8 @@ export class Daemon implements ControlApi {
       await this.#workforce.start({ policy: this.#policy, routes: routesOf(plans) }, opened);
       await this.#options.beforeReady(this);
     } catch (cause) {
+      await this.#workforce.leave();
+      this.#workforce.kill();
       this.#fronts.close(this.#fronts.all.values());
       throw cause;
     }
@@ -205,8 +208,10 @@ export class Daemon implements ControlApi {
     try {
       const before = this.#policy;
       const policy = await this.#options.readPolicy();
+      const isFirstWindow = confirmMs !== undefined && this.#unconfirmed === undefined;
+      const base = isFirstWindow ? await this.#workforce.keepBase() : 0;
       const outcome = await this.#swap(policy);
-      const window = confirmMs === undefined ? {} : this.#openWindow(before, confirmMs);
+      const window = confirmMs === undefined ? {} : this.#openWindow(before, base, confirmMs);
       const { opened, closed, needsRestart } = outcome;
       const changes = [
         ...opened.map((front) => `opened ${front}`),
@@ -245,6 +250,7 @@ export class Daemon implements ControlApi {
     }
     for (const front of closed) await this.#workforce.unlisten(front);
     this.#fronts.close(closed);
+    this.#fronts.rename(plans);
     this.#policy = policy;
     return {
       opened: opened.map(printFront),
@@ -255,13 +261,13 @@ export class Daemon implements ControlApi {
     };
   }
 
-  #openWindow(before: Policy, confirmMs: number): { confirmWithinMs: number } {
+  #openWindow(before: Policy, base: number, confirmMs: number): { confirmWithinMs: number } {
     const open = this.#unconfirmed;
     clearTimeout(open?.timer);
     this.#unconfirmed = {
       // A window that is open already keeps what it would bring back.
       policy: open?.policy ?? before,
-      generation: open?.generation ?? this.#workforce.tables?.generation ?? 0,
+      generation: open?.generation ?? base,
       timer: setTimeout(() => void (this.#work = this.#work.then(() => this.#undo())), confirmMs),
       untilMs: Date.now() + confirmMs,
     };
@@ -274,9 +280,15 @@ export class Daemon implements ControlApi {
     if (undone === undefined || this.#state === "draining") return;
     this.#unconfirmed = undefined;
     const refused = this.#workforce.tables?.generation ?? 0;
+    const { generation: base } = undone;
     try {
       await this.#swap(undone.policy);
-      const message = `not confirmed in time: generation ${refused} of the tables is taken back for generation ${undone.generation}`;
+      await this.#workforce.goBack();
+      const now = this.#workforce.tables?.generation ?? 0;
+      const message =
+        now === base
+          ? `not confirmed in time: the configuration before is in force again; the tables are those of generation ${base} still`
+          : `not confirmed in time: generation ${refused} of the tables is taken back, those of generation ${base} are in force again as generation ${now}; the files are as they were, and count when one of them changes`;
       journal.diagnose("error", { code: "unconfirmed", message });
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);

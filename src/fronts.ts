@@ -60,6 +60,14 @@ export class Fronts {
     return { opened, closed };
   }
 
+  /** Notes to which service each socket leads now. */
+  rename(plans: readonly ListenPlan[]): void {
+    for (const plan of plans) {
+      const front = this.#open.get(plan.key);
+      if (front !== undefined) this.#open.set(plan.key, { ...front, plan });
+    }
+  }
+
   close(fronts: Iterable<Front>): void {
     for (const { plan, bound } of fronts) {
       this.#open.delete(plan.key);

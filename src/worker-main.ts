@@ -53,6 +53,12 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
   },
   kick: (id) => running().worker.kick(id),
   report: () => running().worker.report(),
+  keepBase: () => running().worker.keepBase(),
+  confirm: () => {
+    running().worker.confirm();
+    return undefined;
+  },
+  goBack: () => running().worker.goBack(),
   ping: () => undefined,
   programSaid: (news) => remote.said(news),
   programEnded: (news) => remote.ended(news),

@@ -26,6 +26,10 @@ export interface WorkerPort {
   stop(): Promise<void>;
   kick(id: string): Promise<boolean>;
   report(): Promise<WorkerReport>;
+  /** See `Worker`. */
+  keepBase(): Promise<number>;
+  confirm(): Promise<void>;
+  goBack(): Promise<TablesNews>;
   /** Answers when the worker's event loop turns. */
   ping(): Promise<void>;
   /** Ends the process, whatever it is doing; a worker of this process has nothing to end. */
@@ -57,6 +61,9 @@ export type WorkerCalls = ProgramNews & {
   readonly leave: { argument: undefined; answer: number };
   readonly stop: { argument: undefined; answer: undefined };
   readonly kick: { argument: string; answer: boolean };
+  readonly keepBase: { argument: undefined; answer: number };
+  readonly confirm: { argument: undefined; answer: undefined };
+  readonly goBack: { argument: undefined; answer: TablesNews };
   readonly report: { argument: undefined; answer: WorkerReport };
   readonly ping: { argument: undefined; answer: undefined };
 };
@@ -105,6 +112,9 @@ export async function startWorker(
     stop: () => channel.ask("stop", undefined),
     kick: (id) => channel.ask("kick", id),
     report: () => channel.ask("report", undefined),
+    keepBase: () => channel.ask("keepBase", undefined),
+    confirm: () => channel.ask("confirm", undefined),
+    goBack: () => channel.ask("goBack", undefined),
     ping: () => channel.ask("ping", undefined),
     kill: () => void child.kill("SIGKILL"),
     letGo: () => letGo(child),
@@ -145,6 +155,9 @@ export function ownWorker(worker: Worker, pid: number): WorkerPort {
     stop: async () => worker.stop(),
     kick: async (id) => worker.kick(id),
     report: async () => worker.report(),
+    keepBase: async () => worker.keepBase(),
+    confirm: async () => worker.confirm(),
+    goBack: async () => worker.goBack(),
     ping: async () => undefined,
     kill: () => undefined,
     letGo: () => undefined,

@@ -11,9 +11,10 @@ import { Lingers } from "./act/linger.ts";
 import { Refusals } from "./act/refuse.ts";
 import { Spawns } from "./act/spawn.ts";
 import { limitStarts } from "./act/start-rate.ts";
-import { LiveTables, type TablesChange } from "./config/live.ts";
+import { type Generation, LiveTables, type TablesChange } from "./config/live.ts";
 import type { ServiceSettings } from "./config/schema.ts";
 import { serve, type Service, type SharedPorts } from "./connection.ts";
+import { History } from "./history.ts";
 import { type ForwardName, ForwardNames } from "./identify/forward-names.ts";
 import { GatewayWatch } from "./identify/gateway-watch.ts";
 import { Lookups } from "./identify/lookups.ts";
@@ -101,6 +102,9 @@ export class Worker {
   readonly #refusals = new Refusals(bounds.refusal);
   readonly #lingers = new Lingers(bounds.linger);
   readonly #limits = new Limits(0);
+  readonly #history = new History();
+  /** What `goBack` brings back. */
+  #base: Generation | undefined;
   readonly #gatewayWatch = new GatewayWatch(defaultGateways());
   #orders: Orders | undefined;
   #services: ReadonlyMap<string, Service> = new Map();
@@ -193,6 +197,27 @@ export class Worker {
     return this.#sessions.cut(id, "kicked");
   }
 
+  /** Chooses the tables that `goBack` brings back, and gives the number of their generation. */
+  keepBase(): number {
+    this.#base = this.#history.base(performance.now());
+    return this.#base?.number ?? 0;
+  }
+
+  /** The tables of now are wanted: nothing before them comes back. */
+  confirm(): void {
+    this.#base = undefined;
+    this.#history.confirm(performance.now());
+  }
+
+  /** Puts the tables in force again that `keepBase` has chosen, until a file changes. */
+  goBack(): TablesNews {
+    const base = this.#base;
+    if (base !== undefined && this.#tables !== undefined && this.#tables.current.tables !== base.tables)
+      this.#tables.hold(base);
+    this.confirm();
+    return this.#news();
+  }
+
   /** Sessions that are open, decided or not. */
   get sessions(): number {
     return this.#sessions.size;
@@ -270,6 +295,7 @@ export class Worker {
       else if (news.generation > this.#orders.recordedGeneration) journal.tables(news);
     }
     if (kept !== undefined) return;
+    this.#history.add(generation, performance.now());
     this.#followNames(generation.tables);
     this.#options.onTables(newsOf(news));
     if (this.#orders?.policy.settings.access.recheck === "cut") void this.#recheck(generation.tables);

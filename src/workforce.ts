@@ -158,6 +158,28 @@ export class Workforce {
     return isKicked;
   }
 
+  /** Each worker chooses the tables that `goBack` brings back; gives the number of their generation. */
+  async keepBase(): Promise<number> {
+    let generation = 0;
+    await this.#each(async (port, { index }) => {
+      const number = await port.keepBase();
+      if (index === recorder) generation = number;
+    });
+    return generation;
+  }
+
+  /** The tables of now are wanted. */
+  async confirm(): Promise<void> {
+    await this.#each((port) => port.confirm());
+  }
+
+  /** Every worker puts the tables in force again that `keepBase` has chosen. */
+  async goBack(): Promise<void> {
+    await this.#each(async (port, place) => {
+      this.#heard(await port.goBack(), place);
+    });
+  }
+
   /** How each worker stands; one that dies meanwhile is left out. */
   async reports(): Promise<WorkerReport[]> {
     const reports: WorkerReport[] = [];

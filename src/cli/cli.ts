@@ -1,6 +1,14 @@
 /** The command line: which commands there are, their flags and examples, and what their exit status means. */
 
 import yargs from "yargs";
+import {
+  confirmCommand,
+  drainCommand,
+  kickCommand,
+  reloadCommand,
+  sessionsCommand,
+  statusCommand,
+} from "./daemon-commands.ts";
 import { exitStatus } from "./exit-status.ts";
 import { demoCommand } from "./demo.ts";
 import { type Io, UsageError } from "./io.ts";
@@ -8,6 +16,19 @@ import { matchCommand } from "./match.ts";
 import { runCommand } from "./run.ts";
 import { ConfigurationError } from "./settings.ts";
 import { version } from "./version.ts";
+
+/** In the order of the help text. */
+const commands = [
+  runCommand,
+  matchCommand,
+  statusCommand,
+  sessionsCommand,
+  reloadCommand,
+  confirmCommand,
+  drainCommand,
+  kickCommand,
+  demoCommand,
+];
 
 /** Runs one command. Returns the exit status of the program; never rejects. */
 export async function runCli(io: Io): Promise<number> {
@@ -29,7 +50,7 @@ export async function runCli(io: Io): Promise<number> {
       throw error ?? new UsageError(message ?? "wrong usage");
     })
     .epilogue("Manual: tcpwrapd(8). The tables: hosts_access(5), hosts_options(5).");
-  for (const command of [runCommand, matchCommand, demoCommand]) {
+  for (const command of commands) {
     command(parser, io, (code) => {
       status = code;
     });

@@ -28,17 +28,17 @@ import type { AddCommand, Io } from "./io.ts";
 import { requireTables } from "./open.ts";
 import {
   ConfigurationError,
+  logFormats,
   type LogFlags,
   type ReadSettings,
   readSettings,
-  type SharedFlags,
-  logFormats,
 } from "./settings.ts";
+import { checkProtected, type ProtectFlags, withProtectFlag } from "./protect.ts";
 import { withSharedFlags } from "./shared-flags.ts";
 import { version } from "./version.ts";
 import { feedWatchdog } from "./watchdog.ts";
 
-interface RunFlags extends SharedFlags, LogFlags {
+interface RunFlags extends ProtectFlags, LogFlags {
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly open: boolean;
 }
@@ -49,7 +49,7 @@ export const runCommand: AddCommand = (parser, io, exit) =>
     "run",
     "serve, in the foreground",
     (command) =>
-      withLogFlags(withSharedFlags(command))
+      withProtectFlag(withLogFlags(withSharedFlags(command)))
         .option("open", {
           type: "boolean",
           default: false,
@@ -60,6 +60,7 @@ export const runCommand: AddCommand = (parser, io, exit) =>
         .example("$0 run -c /etc/tcpwrapd/tcpwrapd.yaml", "all that a file says"),
     async (flags) => {
       const asked = flags as unknown as RunFlags;
+      if (!(await checkProtected(asked, io))) return exit(exitStatus.configuration);
       const read = async (): Promise<ReadSettings> => {
         const policy = await readSettings(asked, io.environment);
         requireTables(policy.settings.access, policy.inlineTables, io.environment, asked.open);

@@ -78,6 +78,8 @@ export class LiveTables {
   #current: Generation;
   #resting: Promise<void> | undefined;
   #loading: Promise<void> | undefined;
+  /** How often `hold` was called; a load in the background that began before it comes too late. */
+  #holds = 0;
   readonly #closed = new AbortController();
   readonly #poll: NodeJS.Timeout;
 
@@ -140,6 +142,19 @@ export class LiveTables {
       signal.throwIfAborted();
       await this.#resting;
     }
+  }
+
+  /**
+   * Puts older tables in force again, under a new number, in place of what the files say. They stay until the content of a
+   * file changes once more.
+   */
+  hold({ tables, allowRules, denyRules, diagnostics }: Generation): void {
+    this.#holds += 1;
+    this.#moving.clear();
+    this.#keepReadings(new Map(Array.from(this.#inForce.keys(), (path) => [path, readNow(path)])));
+    const number = this.#current.number + 1;
+    this.#current = { number, tables, allowRules, denyRules, diagnostics };
+    this.#options.onChange({ generation: this.#current });
   }
 
   close(): void {
@@ -232,10 +247,12 @@ export class LiveTables {
   /** Loads large tables in a thread, once they have come to rest; decisions go on meanwhile. Never rejects. */
   async #loadBeside(): Promise<void> {
     const { signal } = this.#closed;
+    const holds = this.#holds;
     try {
       while (this.#unreadWaitMs() > 0) await pause(recheckMs.most, undefined, { signal });
       this.#moving.clear();
       const { readings, ...loaded } = await loadTablesInBackground({ ...loadOptions(this.#options), signal });
+      if (holds !== this.#holds) return;
       for (const path of [this.#options.allow, this.#options.deny]) {
         const found = readings.get(path);
         const reason = found && reasonToKeep(found.source, found.state, this.#options.missing);

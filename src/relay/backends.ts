@@ -93,8 +93,8 @@ export class Backends {
       } catch (error) {
         if (!(error instanceof DialError)) throw error;
         tried.push(...error.tried);
-        if (!isBackendFault(error)) throw new DialError(error.endCause, tried, error.cause);
-        this.#rest(backend);
+        if (isGivenUp(error)) throw new DialError(error.endCause, tried, error.cause);
+        if (error.endCause !== "internal") this.#rest(backend);
         if (index === order.length - 1) throw new DialError(error.endCause, tried, error.cause);
       } finally {
         backend.isOnTrial = false;
@@ -132,9 +132,10 @@ export class Backends {
   }
 }
 
-/** A client that has gone, a drain, or descriptors that have run out say nothing about the backend. */
-function isBackendFault({ endCause }: DialError): boolean {
-  return (
-    endCause === "backend_refused" || endCause === "backend_unreachable" || endCause === "connect_timeout"
-  );
+/**
+ * Nobody waits any more. What went wrong in ourselves ("internal": no descriptors, no local port left towards this
+ * backend) says nothing about the backend either, but another one may still be reached.
+ */
+function isGivenUp({ endCause }: DialError): boolean {
+  return endCause === "client_gone" || endCause === "drain" || endCause === "kicked";
 }

@@ -30,6 +30,8 @@ export interface DialOptions {
   readonly signal?: AbortSignal;
   /** The client that waits, paused: if the dial takes long and it goes away meanwhile, the dial ends as client_gone. */
   readonly client?: Socket;
+  /** After so long without a byte the kernel asks whether the backend is still there; absent = it does not ask. */
+  readonly keepAliveMs?: number;
   /** Written first, in one write, as soon as the backend is connected: a PROXY header. */
   readonly header?: Uint8Array;
   /**
@@ -78,6 +80,7 @@ export async function dial(backend: BackendAddress, options: DialOptions): Promi
       options,
     );
     if (outcome instanceof Socket) {
+      if (options.keepAliveMs !== undefined) outcome.setKeepAlive(true, options.keepAliveMs);
       if (options.header) outcome.write(options.header);
       return outcome;
     }
@@ -187,6 +190,7 @@ function failure(code: string, signal: AbortSignal | undefined): DialFailure {
     case "EMFILE":
     case "ENFILE":
     case "ENOBUFS":
+    case "EADDRNOTAVAIL": // no local port left towards this address
       return "internal";
     default:
       return "backend_unreachable";

@@ -13,7 +13,7 @@ test("configuration fills in every default, with durations in milliseconds", () 
   assert.equal(settings?.services["sshd"]?.connectTimeout, 5000);
   assert.equal(settings?.services["sshd"]?.idleTimeout, 0);
   assert.equal(settings?.services["sshd"]?.decisionTimeout, 15_000);
-  assert.deepEqual(settings?.log, [{ to: "stdout", format: "text" }]);
+  assert.deepEqual(settings?.log, [{ to: "stdout", format: "text", audit: false }]);
 });
 
 test("configuration may be empty: the flags may say it all", () => {
@@ -28,7 +28,7 @@ test("configuration is overlaid by the environment, and that by the flags", () =
     layer("--log-format", "pretty"),
     { origin: "--service", keys: { services: { sshd: { backend: "unix:/run/sshd" } } } },
   ]);
-  assert.deepEqual(settings?.log, [{ to: "stdout", format: "pretty" }]);
+  assert.deepEqual(settings?.log, [{ to: "stdout", format: "pretty", audit: false }]);
   assert.deepEqual(settings?.services["sshd"]?.backend, [{ kind: "unix", path: "/run/sshd" }]);
   assert.deepEqual(settings?.services["sshd"]?.listen, [{ kind: "tcp", host: "0.0.0.0", port: 22 }]);
 });
@@ -45,7 +45,11 @@ const rows: [because: string, text: string, line: RegExp][] = [
     /^x\.yaml:2:3: .*unknown key "revers" in "names"; did you mean "reverse"\?$/m,
   ],
   ["a key of a service too", sshd + "    idletimeot: 5s\n", /^x\.yaml:5:5: .*did you mean "idleTimeout"\?$/m],
-  ["a key like nothing we know lists what there is", "names:\n  zzz: 1\n", /known here: reverse, forward, timeout/],
+  [
+    "a key like nothing we know lists what there is",
+    "names:\n  zzz: 1\n",
+    /known here: reverse, forward, timeout/,
+  ],
   [
     "a duration without a unit",
     sshd + "    idleTimeout: 5x\n",

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer, type AddressInfo, type Server } from "node:net";
+import { createServer, Socket, type AddressInfo, type Server } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import { Backends } from "../../src/relay/backends.ts";
@@ -145,6 +145,22 @@ test("D9: a cancelled dial is not held against the backend, and no other is trie
   });
   assert.equal(backends.health()[0]?.failures, 0);
   assert.equal(first.connections() + second.connections(), 0);
+});
+
+test("H11: no local port left is not the backend's fault: it does not rest, and the next is tried", async (t) => {
+  const [first, second] = [await listen(t), await listen(t)];
+  const backends = new Backends({ addresses: [first.address, second.address] });
+  let opened = 0;
+  const open = (): Socket => {
+    opened += 1;
+    if (opened > 1) return new Socket({ allowHalfOpen: true });
+    throw Object.assign(new Error("no port"), { code: "EADDRNOTAVAIL" });
+  };
+  const { socket, backend, tried } = await backends.dial({ ...within5s, open });
+  socket.destroy();
+  assert.equal(backend, second.address);
+  assert.deepEqual(tried, [`127.0.0.1:${first.address.port} EADDRNOTAVAIL`]);
+  assert.equal(backends.health()[0]?.restsForMs, 0);
 });
 
 test("H3: a session closed at once is counted", async (t) => {

@@ -1,0 +1,76 @@
+/** What the commands that talk to a running daemon have in common: finding it, asking it, and saying that there is none. */
+
+import type { Argv } from "yargs";
+import { schema } from "../config/schema.ts";
+import { type Answer, askDaemon, NoDaemon } from "../control/client.ts";
+import { exitStatus } from "./exit-status.ts";
+import type { Io } from "./io.ts";
+import { ConfigurationError, readSettings, type SharedFlags } from "./settings.ts";
+import { withSharedFlags } from "./shared-flags.ts";
+
+/** The flags of these commands. */
+export interface AskFlags extends SharedFlags {
+  readonly json: boolean;
+}
+
+/** One question, and how its answer is printed for a person. */
+export interface Question {
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  readonly body?: Readonly<Record<string, unknown>>;
+  readonly print: (body: unknown) => string;
+  /** The exit status where the daemon says no. */
+  readonly refusedStatus?: number;
+}
+
+/** The daemon's "no" to a question that was well put; there is no number for it in sysexits.h. */
+const saidNo = 1;
+
+/** The shared flags, and --json. */
+export function withAskFlags<Flags>(parser: Argv<Flags>): Argv<Flags & AskFlags> {
+  return withSharedFlags(parser).option("json", {
+    type: "boolean",
+    default: false,
+    describe: "print the daemon's answer as it is",
+  });
+}
+
+/** Asks, prints, and gives the exit status. Rejects with a `ConfigurationError` only where `mustRead`. */
+export async function ask(question: Question, flags: AskFlags, io: Io, mustRead = false): Promise<number> {
+  let answer: Answer;
+  try {
+    const socket = await socketOf(flags, io, mustRead);
+    answer = await askDaemon(socket, question.method, question.path, question.body);
+  } catch (cause) {
+    if (!(cause instanceof NoDaemon)) throw cause;
+    io.errors.write(`tcpwrapd: ${cause.message}\n`);
+    return exitStatus.unavailable;
+  }
+  const { status, body } = answer;
+  if (status !== 200) {
+    if (flags.json) io.output.write(`${JSON.stringify(body)}\n`);
+    else io.errors.write(`tcpwrapd: ${errorOf(body)}\n`);
+    return status < 500 ? (question.refusedStatus ?? saidNo) : exitStatus.internal;
+  }
+  io.output.write(flags.json ? `${JSON.stringify(body)}\n` : question.print(body));
+  return exitStatus.ok;
+}
+
+/** A configuration that cannot be read must not hide a daemon that runs with an older one. */
+async function socketOf(flags: AskFlags, io: Io, mustRead: boolean): Promise<string> {
+  if (flags.controlSocket !== undefined && !mustRead) return flags.controlSocket;
+  try {
+    const { settings } = await readSettings(flags, io.environment);
+    return settings.control.socket;
+  } catch (cause) {
+    if (mustRead || !(cause instanceof ConfigurationError)) throw cause;
+    io.errors.write(`tcpwrapd: the configuration cannot be used, so the default control socket is asked\n`);
+    return schema.parse({}).control.socket;
+  }
+}
+
+function errorOf(body: unknown): string {
+  return typeof body === "object" && body !== null && "error" in body
+    ? String(body.error)
+    : "no reason given";
+}

@@ -1,0 +1,175 @@
+/** `status`, `sessions`, `reload`, `confirm`, `drain` and `kick`: what a running daemon is asked and told. */
+
+import { parseDuration } from "../config/units.ts";
+import type { ReloadOutcome, Status } from "../control/api.ts";
+import type { OpenSession } from "../record/entry.ts";
+import { escapePhrase } from "../record/escape.ts";
+import { ask, type AskFlags, type Question, withAskFlags } from "./ask.ts";
+import { exitStatus } from "./exit-status.ts";
+import { type AddCommand, UsageError } from "./io.ts";
+import { checkProtected, withProtectFlag, type ProtectFlags } from "./protect.ts";
+
+/** Adds `status`. */
+export const statusCommand: AddCommand = (parser, io, exit) =>
+  parser.command(
+    "status",
+    "how the running daemon stands",
+    (command) => withAskFlags(command).example("$0 status", "of the daemon with the default configuration"),
+    async (flags) =>
+      exit(await ask({ method: "GET", path: "/v1/status", print: printStatus }, asked(flags), io)),
+  );
+
+/** Adds `sessions`. */
+export const sessionsCommand: AddCommand = (parser, io, exit) =>
+  parser.command(
+    "sessions",
+    "the connections that are open now",
+    (command) => withAskFlags(command).example("$0 sessions --json", "with all that is known of them"),
+    async (flags) =>
+      exit(await ask({ method: "GET", path: "/v1/sessions", print: printSessions }, asked(flags), io)),
+  );
+
+/** Adds `reload`. */
+export const reloadCommand: AddCommand = (parser, io, exit) =>
+  parser.command(
+    "reload",
+    "read the configuration anew; what is wrong with it is told, and the old one stays",
+    (command) =>
+      withProtectFlag(withAskFlags(command))
+        .option("confirm", {
+          type: "string",
+          requiresArg: true,
+          describe: 'undo it, and edits of the tables, unless "tcpwrapd confirm" comes within so long',
+        })
+        .example("$0 reload", "after an edit of tcpwrapd.yaml; the tables need none")
+        .example("$0 reload --confirm 60s", "over ssh: what locks you out is taken back after a minute"),
+    async (flags) => {
+      const given = flags as unknown as AskFlags & ProtectFlags & { readonly confirm?: string };
+      const confirmMs = given.confirm === undefined ? undefined : parseDuration(given.confirm);
+      if (given.confirm !== undefined && (confirmMs === undefined || confirmMs === 0))
+        throw new UsageError(`"${given.confirm}" is no duration; write 60s, 5m or 1h`);
+      if (!(await checkProtected(given, io))) return exit(exitStatus.configuration);
+      const question: Question = {
+        method: "POST",
+        path: "/v1/reload",
+        body: confirmMs === undefined ? {} : { confirmMs },
+        print: printReload,
+        refusedStatus: exitStatus.configuration,
+      };
+      exit(await ask(question, given, io, true));
+    },
+  );
+
+/** Adds `confirm`. */
+export const confirmCommand: AddCommand = (parser, io, exit) =>
+  parser.command(
+    "confirm",
+    'keep what "reload --confirm" has put in force',
+    (command) => withAskFlags(command).example("$0 confirm", "if you can still type this"),
+    async (flags) =>
+      exit(await ask({ method: "POST", path: "/v1/confirm", print: () => "confirmed\n" }, asked(flags), io)),
+  );
+
+/** Adds `drain`. */
+export const drainCommand: AddCommand = (parser, io, exit) =>
+  parser.command(
+    "drain",
+    "let nobody in any more; the daemon ends after its last session",
+    (command) => withAskFlags(command).example("$0 drain", "before the machine goes down"),
+    async (flags) =>
+      exit(await ask({ method: "POST", path: "/v1/drain", print: printDrain }, asked(flags), io)),
+  );
+
+/** Adds `kick`. */
+export const kickCommand: AddCommand = (parser, io, exit) =>
+  parser.command(
+    "kick <id>",
+    "cut one session at once, by the id in its records",
+    (command) =>
+      withAskFlags(command)
+        .positional("id", {
+          type: "string",
+          demandOption: true,
+          describe: "as in the records and in sessions",
+        })
+        .example("$0 kick 1hq3k0v5s7m2k000", "the session with this id"),
+    async (flags) => {
+      const given = flags as unknown as AskFlags & { readonly id: string };
+      const path = `/v1/sessions/${encodeURIComponent(given.id)}`;
+      exit(await ask({ method: "DELETE", path, print: () => "kicked\n" }, given, io));
+    },
+  );
+
+/** yargs types what it parses by the last option only. */
+function asked(flags: unknown): AskFlags {
+  return flags as AskFlags;
+}
+
+function printStatus(body: unknown): string {
+  const { version, pid, state, startedAt, sessions, tables, services, workers, lost, log, unconfirmed } =
+    body as Status;
+  const lines = [
+    `tcpwrapd ${version}, process ${pid}, ${state} since ${startedAt}, ${sessions} sessions`,
+    `tables: generation ${tables.generation}, ${tables.allowRules} + ${tables.denyRules} rules, ${tables.errors} errors, ${tables.warnings} warnings`,
+  ];
+  for (const each of services) {
+    const refused = Object.values(each.refused).reduce((sum, count) => sum + count, 0);
+    lines.push(
+      `${each.name} on ${each.listen.join(", ") || "nothing"}: ${each.open} open, ${each.accepted} accepted, ${refused} refused, ${each.twisted} twisted, ${each.upBytes} bytes up, ${each.downBytes} bytes down`,
+    );
+  }
+  for (const worker of workers) lines.push(`worker ${worker.pid}: ${worker.sessions} sessions`);
+  if (lost.workers > 0) lines.push(`${lost.workers} workers died, with about ${lost.sessions} sessions`);
+  for (const { name, trouble, lostLines } of log) {
+    if (trouble !== undefined || lostLines > 0)
+      lines.push(`${name}: ${escapePhrase(trouble ?? "delivers again")}, ${lostLines} lines lost`);
+  }
+  if (unconfirmed !== undefined)
+    lines.push(`not confirmed yet; undone at ${new Date(unconfirmed.untilMs).toISOString()}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function printSessions(body: unknown): string {
+  const { sessions } = body as { readonly sessions: readonly OpenSession[] };
+  const rows = sessions.map(({ id, service, state, client, backend = "-", traffic, ageMs }) => [
+    id,
+    service,
+    state,
+    `${client.user === undefined ? "" : `${client.user}@`}${client.name ?? client.address} (${client.address})`,
+    backend,
+    String(traffic?.upBytes ?? "-"),
+    String(traffic?.downBytes ?? "-"),
+    `${Math.round(ageMs / 1000)}s`,
+  ]);
+  const table = [["ID", "SERVICE", "STATE", "CLIENT", "BACKEND", "UP", "DOWN", "AGE"], ...rows].map((row) =>
+    row.map(escapePhrase),
+  );
+  const widths = (table[0] ?? []).map((_, column) =>
+    table.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0),
+  );
+  const lines = table.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+  return `${lines.join("\n")}\n`;
+}
+
+function printReload(body: unknown): string {
+  const outcome = body as Extract<ReloadOutcome, { reloaded: true }>;
+  const lines = [
+    "reloaded",
+    ...outcome.opened.map((front) => `opened ${front}`),
+    ...outcome.closed.map((front) => `closed ${front}; its sessions go on`),
+    ...outcome.needsRestart.map((key) => `"${key}" has changed, and counts after a restart`),
+  ];
+  if (outcome.confirmWithinMs !== undefined)
+    lines.push(`undone in ${outcome.confirmWithinMs / 1000} s, unless you say: tcpwrapd confirm`);
+  return `${lines.join("\n")}\n`;
+}
+
+function printDrain(body: unknown): string {
+  const { sessions } = body as { readonly sessions: number };
+  return `nobody is let in any more; ${sessions} sessions are left\n`;
+}

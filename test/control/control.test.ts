@@ -1,0 +1,193 @@
+import assert from "node:assert/strict";
+import { statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Status } from "../../src/control/api.ts";
+import { command, control, rawControl } from "../support/control.ts";
+import { RunningDaemon } from "../support/daemon.ts";
+import { ask, open, startBackend, talk } from "../support/peers.ts";
+
+test("status tells the version, the services with their counters, the tables and the workers", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    allow: "sshd: 127.0.0.1\nftpd: ALL : alow\n",
+    deny: "ALL: ALL\n",
+  });
+  const port = daemon.port("sshd");
+  assert.equal((await talk(port, { say: "hello" })).text, "hello");
+  assert.equal((await talk(port, { from: "127.0.0.66", isHalfClosed: false })).end, "ECONNRESET");
+  const session = await open(t, port);
+  assert.equal(await ask(session, "one"), "one");
+  await daemon.find(({ event }) => event === "end");
+  const { status, body } = await control(daemon, "GET", "/v1/status");
+  assert.equal(status, 200);
+  assert.match(String(body["version"]), /^\d+\.\d+\.\d+$/);
+  assert.equal(body["pid"], daemon.process.pid);
+  assert.equal(body["state"], "serving");
+  assert.equal(body["sessions"], 1);
+  assert.deepEqual(body["tables"], { generation: 1, allowRules: 2, denyRules: 1, errors: 1, warnings: 0 });
+  assert.deepEqual(body["workers"], [{ pid: daemon.workers()[0], sessions: 1 }]);
+  assert.deepEqual(body["lost"], { workers: 0, sessions: 0 });
+  const [service] = (body as unknown as Status).services;
+  assert.ok(service);
+  const { name, listen, open: openNow, accepted, refused, ended, upBytes } = service;
+  assert.deepEqual(
+    { name, listen, openNow, accepted, refused: refused.rule, closed: ended.client_closed, upBytes },
+    {
+      name: "sshd",
+      listen: [`127.0.0.1:${port}`],
+      openNow: 1,
+      accepted: 2,
+      refused: 1,
+      closed: 1,
+      upBytes: 5,
+    },
+  );
+
+  const printed = await command(daemon, "status");
+  assert.match(printed.output, /^tcpwrapd \S+, process \d+, serving since \S+, 1 sessions$/m);
+  assert.match(printed.output, /^sshd on 127\.0\.0\.1:\d+: 1 open, 2 accepted, 1 refused/m);
+  assert.equal(printed.status, 0);
+  const json = await command(daemon, "status", "--json");
+  assert.equal((JSON.parse(json.output) as { sessions: number }).sessions, 1);
+});
+
+test("sessions counts the bytes of a session while it lives, and kick cuts it within a second", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address }, allow: "ALL: ALL\n" });
+  const session = await open(t, daemon.port("sshd"));
+  assert.equal(await ask(session, "twelve bytes"), "twelve bytes");
+  const { body } = await control(daemon, "GET", "/v1/sessions");
+  const [listed] = body["sessions"] as Record<string, unknown>[];
+  const accept = await daemon.find(({ event }) => event === "accept");
+  assert.equal(listed?.["id"], accept.id);
+  assert.equal(listed?.["state"], "accepted");
+  assert.equal(listed?.["backend"], backend.address);
+  assert.deepEqual(listed?.["traffic"], { upBytes: 12, downBytes: 12 });
+  assert.match((await command(daemon, "sessions")).output, new RegExp(`^${accept.id} +sshd +accepted`, "m"));
+
+  const closed = new Promise<void>((resolve) => session.once("close", () => resolve()));
+  const askedAt = performance.now();
+  assert.equal((await command(daemon, "kick", String(accept.id))).output, "kicked\n");
+  await closed;
+  assert.ok(performance.now() - askedAt < 5000);
+  const end = await daemon.find(({ event }) => event === "end");
+  assert.deepEqual([end.id, end.cause], [accept.id, "kicked"]);
+  const again = await command(daemon, "kick", String(accept.id));
+  assert.deepEqual([again.status, again.errors], [1, `tcpwrapd: no session has the id "${accept.id}"\n`]);
+});
+
+test("drain lets nobody in any more, and the daemon ends after its last session", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address }, allow: "ALL: ALL\n" });
+  const port = daemon.port("sshd");
+  const session = await open(t, port);
+  assert.equal(await ask(session, "one"), "one");
+  assert.match(
+    (await command(daemon, "drain")).output,
+    /^nobody is let in any more; \d+ sessions are left\n$/,
+  );
+  await daemon.find(({ event }) => event === "draining");
+  assert.equal((await talk(port)).end, "ECONNREFUSED");
+  assert.equal((await control(daemon, "GET", "/v1/status")).body["state"], "draining");
+  assert.equal(await ask(session, "two"), "two");
+  session.end();
+  assert.equal(await daemon.exited(), 0);
+});
+
+test("without a daemon every command says so, with exit status 69", async (t) => {
+  const daemon = await RunningDaemon.start(t, { services: { sshd: "127.0.0.1:1" } });
+  await daemon.end("SIGTERM");
+  for (const name of ["status", "sessions", "reload", "confirm", "drain"]) {
+    const ran = await command(daemon, name);
+    assert.equal(ran.status, 69, name);
+    assert.match(
+      ran.errors,
+      /^tcpwrapd: no daemon answers on .*control\.sock: there is no such socket; .*\n$/,
+    );
+  }
+  assert.equal((await command(daemon, "kick", "abc")).status, 69);
+});
+
+test("L1: the control socket is for its owner and its group", async (t) => {
+  const daemon = await RunningDaemon.start(t, { services: { sshd: "127.0.0.1:1" } });
+  assert.equal(statSync(daemon.controlSocket).mode & 0o777, 0o660);
+});
+
+test("J4: a control socket that a killed daemon left behind is replaced, one that answers is not, nor is a file", async (t) => {
+  const options = { services: { sshd: "127.0.0.1:1" } };
+  const killed = await RunningDaemon.start(t, options);
+  const path = killed.controlSocket;
+  const args = ["--control-socket", path];
+  await killed.end("SIGKILL");
+  assert.ok(statSync(path).isSocket(), "the killed daemon could not tidy up");
+  const next = await RunningDaemon.start(t, { ...options, args });
+  await assert.rejects(RunningDaemon.start(t, { ...options, args }), /another daemon answers on/);
+  assert.match(await rawControl(path, "GET /v1/status HTTP/1.0\r\n\r\n"), /^HTTP\/1\.1 200 OK/);
+  await next.end("SIGTERM");
+  writeFileSync(path, "precious");
+  await assert.rejects(RunningDaemon.start(t, { ...options, args }), /is there and is no socket/);
+  assert.equal(statSync(path).size, 8);
+});
+
+const garbage: [what: string, bytes: string | Buffer, answer: RegExp][] = [
+  ["no HTTP", "hello\r\n\r\n", /^HTTP\/1\.1 400 /],
+  [
+    "bytes of every kind",
+    Buffer.from(Array.from({ length: 4096 }, (_, index) => index % 256)),
+    /^HTTP\/1\.1 400 /,
+  ],
+  ["an endless header line", `GET / HTTP/1.1\r\nx: ${"a".repeat(100_000)}`, /^HTTP\/1\.1 400 /],
+  ["an endless path", `GET /${"a".repeat(100_000)} HTTP/1.1\r\n\r\n`, /^HTTP\/1\.1 400 /],
+  ["no such path", "GET /v2/status HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 404 [^]*no such path/],
+  ["a path upwards", "GET /v1/../../etc/passwd HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 404 /],
+  ["the wrong method", "DELETE /v1/status HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 405 [^]*use GET/],
+  ["an id that is none", "DELETE /v1/sessions/%00 HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 404 /],
+  [
+    "a body that is no JSON",
+    "POST /v1/reload HTTP/1.0\r\ncontent-length: 3\r\n\r\n{{{",
+    /^HTTP\/1\.1 400 [^]*no JSON/,
+  ],
+  ["a body that is no object", "POST /v1/reload HTTP/1.0\r\ncontent-length: 2\r\n\r\n[]", /^HTTP\/1\.1 400 /],
+  [
+    "an unknown key",
+    'POST /v1/reload HTTP/1.0\r\ncontent-length: 16\r\n\r\n{"confirm": "1"}',
+    /^HTTP\/1\.1 400 [^]*unknown key/,
+  ],
+  [
+    "a window of no length",
+    'POST /v1/reload HTTP/1.0\r\ncontent-length: 16\r\n\r\n{"confirmMs": 0}',
+    /^HTTP\/1\.1 400 /,
+  ],
+  [
+    "a body beyond the bound",
+    `POST /v1/reload HTTP/1.0\r\ncontent-length: 100000\r\n\r\n${" ".repeat(100_000)}`,
+    /^HTTP\/1\.1 413 |^$/,
+  ],
+];
+
+test("L1: garbage on the control socket gets an error, and the daemon goes on", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address }, allow: "ALL: ALL\n" });
+  for (const [what, bytes, answer] of garbage)
+    assert.match(await rawControl(daemon.controlSocket, bytes), answer, what);
+  assert.match(await rawControl(daemon.controlSocket, "GET /v1", true), /^HTTP\/1\.1 400 /, "half a request");
+  const silent = Array.from({ length: 40 }, () => rawControl(daemon.controlSocket, "GET"));
+  assert.equal((await talk(daemon.port("sshd"), { say: "still here" })).text, "still here");
+  assert.equal(await daemon.end("SIGTERM"), 0, "peers that say nothing do not hold the daemon up");
+  await Promise.all(silent);
+  assert.deepEqual(
+    daemon.records.filter(({ code }) => code === "control"),
+    [],
+    "none of it is a fault of ours",
+  );
+});
+
+test("a control socket that was asked for and cannot be made is an error, and nothing is left running", async (t) => {
+  const missing = join("/nonexistent", "control.sock");
+  await assert.rejects(
+    RunningDaemon.start(t, { services: { sshd: "127.0.0.1:1" }, args: ["--control-socket", missing] }),
+    /no control socket on \/nonexistent\/control\.sock: .*its folder must exist/,
+  );
+});
