@@ -21,7 +21,8 @@ RUN ../node_modules/.bin/tsc -p .
 
 FROM dependencies AS image
 COPY --from=build /build/tcpwrapd/dist ./dist
-# /image becomes the top of the image.
+# /image becomes the top of the image. /run/tcpwrapd is for the control socket: a tmpfs takes over the mode of what it covers,
+# and the user may be any.
 RUN set -eu; \
     mkdir -p /image/usr/local/bin /image/usr/lib/tcpwrapd /image/etc/tcpwrapd /image/run/tcpwrapd; \
     cp -R package.json dist node_modules /image/usr/lib/tcpwrapd/; \
@@ -38,7 +39,7 @@ RUN set -eu; \
     echo 'tcpwrapd:x:65532:' >/image/etc/group; \
     echo 'hosts: files dns' >/image/etc/nsswitch.conf; \
     chown 65532:65532 /image/run/tcpwrapd; \
-    chmod 0755 /image/run/tcpwrapd
+    chmod 1777 /image/run/tcpwrapd
 
 FROM scratch
 COPY --from=image /image /

@@ -15,14 +15,10 @@ import { scratchFolder } from "../support/scratch.ts";
 const image = "localhost/tcpwrapd:test";
 
 /** As an orchestrator that trusts nobody starts it; the host's network, because any other would change this machine. */
+// prettier-ignore
 const strict = [
-  "--network",
-  "host",
-  "--read-only",
-  "--cap-drop",
-  "all",
-  "--security-opt",
-  "no-new-privileges",
+  "--network", "host", "--read-only", "--read-only-tmpfs=false", "--tmpfs", "/run/tcpwrapd",
+  "--cap-drop", "all", "--security-opt", "no-new-privileges",
 ];
 
 /** Megabytes that the image may have: Node's binary alone has 120. */
@@ -58,6 +54,13 @@ class Container {
   said(): string {
     const { stdout, stderr } = images.podman("logs", this.name);
     return `${stdout}${stderr}`;
+  }
+
+  /** Runs the health check of the image. */
+  mustBeHealthy(): void {
+    const { status, stdout } = images.podman("healthcheck", "run", this.name);
+    const log = images.podman("inspect", "--format", "{{json .State.Health}}", this.name).stdout;
+    assert.equal(status, 0, `${stdout}${log}${this.said()}`);
   }
 
   async until(what: RegExp): Promise<string> {
@@ -147,12 +150,13 @@ test("J10: process 1, any user, a read-only root and no capability: decides, rec
   const backend = await startBackend(t);
   // prettier-ignore
   const container = new Container(t, [
-    "--no-healthcheck", "--user", "1000770000:0",
+    "--user", "1000770000:0",
     "--env", `TCPWRAPD_SERVICES=echo=127.0.0.1:${port},${backend.address}`,
     "--env", "TCPWRAPD_ALLOW=echo: 127.0.0.1", "--env", "TCPWRAPD_DENY=ALL: ALL",
     "--env", "TCPWRAPD_LOG_FORMAT=json",
   ]);
   await container.until(/"event":"ready"/);
+  container.mustBeHealthy();
   assert.deepEqual(await talk(port, { say: "hello" }), { text: "hello", end: "end" });
   assert.equal((await talk(port, { from: "127.0.0.66" })).end, "ECONNRESET");
   assert.equal(backend.connections, 1);
@@ -180,8 +184,9 @@ test("G3: the ..data swap of a ConfigMap counts for the next connection, and an 
     .replace("127.0.0.1:3307", backend.address);
   const tables = (allow: string) => ({ ...example, "tcpwrapd.yaml": configuration, "hosts.allow": allow });
   const folder = new ConfigMapFolder(scratchFolder(t), tables("mysqld : 127.0.0.1\n"));
-  const container = new Container(t, ["--no-healthcheck", "--volume", `${folder.path}:/etc/tcpwrapd:ro`]);
+  const container = new Container(t, ["--volume", `${folder.path}:/etc/tcpwrapd:ro`]);
   await container.until(/"event":"ready"/);
+  container.mustBeHealthy();
   const session = await open(t, port);
   assert.equal(await ask(session, "before"), "before");
   assert.equal((await talk(port, { from: "127.0.0.66" })).end, "ECONNRESET");
