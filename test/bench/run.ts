@@ -32,7 +32,7 @@ const streaming = (peer: Peer): number | undefined => (peer.echoOnly ? undefined
 function bulk(streams: number): Measure {
   return {
     title: `bulk, ${streams} stream${streams > 1 ? "s" : ""}`,
-    args: () => ["bulk", `${streams}`, `${(2 * GiB) / streams}`],
+    args: () => ["bulk", `${streams}`, `${GiB / streams}`],
     port: streaming,
     figures: ({ seconds = 0, bytes = 0 }, cpu) => ({
       "GiB/s": bytes / GiB / seconds,
