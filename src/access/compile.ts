@@ -58,7 +58,7 @@ const HAS_OPTIONS = 1;
 const IS_JOINED = 2;
 
 /** The group of a rule whose daemon list no group stands for. */
-export const NO_GROUP = 0xffffffff;
+export const NO_GROUP = 0x7fffffff;
 
 /** Groups at most: each is asked about on its own. Rules of further daemon lists are asked one by one. */
 const MAX_GROUPS = 256;

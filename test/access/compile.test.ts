@@ -1,7 +1,14 @@
 /** What compiling a table leaves: groups, places, and the rules that are asked one by one. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compileList, compileTable, matchedAt, ruleAt, type TableData } from "../../src/access/compile.ts";
+import {
+  compileList,
+  compileTable,
+  matchedAt,
+  NO_GROUP,
+  ruleAt,
+  type TableData,
+} from "../../src/access/compile.ts";
 
 interface Heard {
   data: TableData;
@@ -45,12 +52,12 @@ test("groups are bounded; rules of further daemon lists are asked whole", () => 
     [...data.scanned],
     Array.from({ length: 44 }, (_, index) => 256 + index),
   );
-  assert.ok(data.scannedGroups.every((group) => group === 0xffffffff));
+  assert.ok(data.scannedGroups.every((group) => group === NO_GROUP));
 });
 
 test("a rule that is asked on its own keeps its group", () => {
   const { data } = compile("sshd: 10.\nALL: LOCAL\nx@y: 10.\n");
-  assert.deepEqual([...data.scannedGroups], [1, 0xffffffff]);
+  assert.deepEqual([...data.scannedGroups], [1, NO_GROUP]);
 });
 
 test("each rule is found again where it stands, with its line, text and options", () => {
