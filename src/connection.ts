@@ -18,6 +18,7 @@ import {
   readProxyHeader,
   sendsProxyHeader,
 } from "./identify/proxy-protocol.ts";
+import { describeTlvs } from "./identify/proxy-tlvs.ts";
 import { requestOf } from "./identify/request.ts";
 import type { Limits } from "./listen/limits.ts";
 import type { Entry } from "./record/entry.ts";
@@ -176,7 +177,9 @@ async function findAnnounced(
   signal.throwIfAborted();
   if (arrival.kind === "refused") throw new ProxyRefused(arrival.message);
   if (arrival.header.origin === "local") entry.markAsCheck(); // the proxy asks whether we are there, nobody comes in
-  return { ...announcedRequest(peer, arrival.header), proxy: peer.client };
+  const tlvs = describeTlvs(arrival.header.tlvs);
+  const proxy = tlvs.length === 0 ? peer.client : { ...peer.client, tlvs };
+  return { ...announcedRequest(peer, arrival.header), proxy };
 }
 
 /** With the names in the tables that lead to the client's address by themselves (`names.forward`). */

@@ -144,6 +144,8 @@ export class Worker {
       isDeepStrictEqual(before?.settings.access, settings.access) &&
       isDeepStrictEqual(before?.inlineTables, inlineTables);
     if (!hasSameTables || this.#tables === undefined) await this.#renewTables(orders);
+    // Without the first answers DynDNS clients would be refused; names that go unanswered may not hold up the start.
+    if (!hasSameNames) await this.#forwardNames?.settled(AbortSignal.timeout(2 * settings.names.timeout + 1));
     if (this.#tables === undefined || this.#lookups === undefined) throw new Error("a policy without tables");
     this.#ports ??= this.#portsOf(orders.policy, this.#tables, this.#lookups);
     const hasSameLimits =
@@ -264,6 +266,7 @@ export class Worker {
       servers: names.servers,
       hostsFile: names.hostsFile,
       identTimeoutMs: ident.timeout,
+      warn: (message) => this.#options.journal.warn({ code: "host-name", message }),
     });
   }
 

@@ -37,12 +37,12 @@ export interface ListData {
   readonly scanned: Uint32Array<ArrayBuffer>;
 }
 
-/** Hears of what rules name, while they are read. */
+/** Hears of what rules name, while they are read. Columns are absent where a rule is more than one physical line. */
 export interface Visitor {
-  file(path: string, line: number): void;
+  file(path: string, line: number, column: number | undefined): void;
   netgroup(): void;
   /** The options of a rule, a string of bytes. */
-  options(text: string, line: number): void;
+  options(text: string, line: number, column: number | undefined): void;
 }
 
 /** What a table came to. */
@@ -58,7 +58,7 @@ const HAS_OPTIONS = 1;
 const IS_JOINED = 2;
 
 /** The group of a rule whose daemon list no group stands for. */
-export const NO_GROUP = 0xffffffff;
+export const NO_GROUP = 0x7fffffff;
 
 /** Groups at most: each is asked about on its own. Rules of further daemon lists are asked one by one. */
 const MAX_GROUPS = 256;
@@ -104,10 +104,13 @@ export function compileList(
   const starts = new Numbers();
   const scanned = new Numbers();
   let line = 1;
+  let lineStart = 0;
   for (let at = 0; at < bytes.length; at++) {
     const code = bytes[at] ?? 0;
     if (isSpace(code)) {
-      if (code === NEWLINE) line++;
+      if (code !== NEWLINE) continue;
+      line++;
+      lineStart = at + 1;
       continue;
     }
     const end = endOfText(bytes, at);
@@ -116,7 +119,7 @@ export function compileList(
     if (!hosts.add(bytes, at, end, rank, 0)) {
       scanned.push(rank);
       const pattern = parseHost(byteString(bytes, at, end), hasInterface);
-      if (pattern.kind === "file") visitor.file(pattern.path, line);
+      if (pattern.kind === "file") visitor.file(pattern.path, line, at - lineStart + 1);
       if (pattern.kind === "netgroup") visitor.netgroup();
     }
     // The word goes on behind a NUL byte, unread.
@@ -245,9 +248,11 @@ class TableCompiler {
       this.scanned.push(rank);
       this.scannedGroups.push(group);
       const rule = parseRule({ text: byteString(bytes, from, to), line: place.line }, this.hasInterface);
-      if (rule !== undefined) this.visitHosts(rule);
+      if (rule !== undefined) this.visitHosts(rule, bytes === this.bytes);
     }
-    if (second >= 0) this.visitor.options(byteString(bytes, second + 1, to), place.line);
+    if (second < 0) return;
+    const column = bytes === this.bytes ? second + 2 - from : undefined;
+    this.visitor.options(byteString(bytes, second + 1, to), place.line, column);
   }
 
   private groupOfDaemons(bytes: Uint8Array, from: number, to: number): number {
@@ -288,10 +293,11 @@ class TableCompiler {
     return true;
   }
 
-  private visitHosts({ daemons, clients, line }: Rule): void {
+  private visitHosts({ daemons, clients, line, text }: Rule, isPlain: boolean): void {
     const servers = daemons.flatMap((part) => part.flatMap(({ server }) => server ?? []));
     for (const host of [...servers, ...clients.flatMap((part) => part.map((client) => client.host))]) {
-      if (host.kind === "file") this.visitor.file(host.path, line);
+      if (host.kind === "file")
+        this.visitor.file(host.path, line, isPlain ? text.indexOf(host.path) + 1 : undefined);
       if (host.kind === "netgroup") this.visitor.netgroup();
     }
   }

@@ -47,7 +47,8 @@ export class LineReader {
     this.line = line;
     if (at === 0 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
       this.at = 3;
-      this.note("warning", 1, "byte-order-mark", "the file begins with a byte-order mark; it is skipped");
+      const message = "the file begins with a byte-order mark; it is skipped";
+      this.note({ line: 1, column: 1, severity: "warning", code: "byte-order-mark", message });
     }
   }
 
@@ -85,7 +86,13 @@ export class LineReader {
       if (nul >= 0 && !hasNul) {
         hasNul = true;
         const message = "NUL byte: the rest of this line is lost, and the next line is joined to it";
-        this.note("warning", this.line + 1, "nul-byte", message);
+        this.note({
+          line: this.line + 1,
+          column: nul + 1,
+          severity: "warning",
+          code: "nul-byte",
+          message,
+        });
       }
       if (isEnded && !isContinued) return pieces.join("");
     }
@@ -93,13 +100,13 @@ export class LineReader {
     if (text === "") return undefined;
     if (bytes.at(-1) !== NEWLINE) this.line++;
     if (text.charCodeAt(0) !== HASH && !isBlank(text)) {
-      this.note(
-        "warning",
-        this.line,
-        "missing-newline",
-        "the last line has no newline; it is taken as a line like any other",
-        "end the file with a newline: tcpd ignores this line, and in hosts.deny refuses everyone it reaches",
-      );
+      this.note({
+        line: this.line,
+        severity: "warning",
+        code: "missing-newline",
+        message: "the last line has no newline; it is taken as a line like any other",
+        hint: "end the file with a newline: tcpd ignores this line, and in hosts.deny refuses everyone it reaches",
+      });
     }
     return text;
   }
@@ -107,25 +114,17 @@ export class LineReader {
   private cutShort(isCounted: boolean): undefined {
     this.isCutShort = true;
     this.at = this.bytes.length;
-    this.note(
-      "error",
-      this.line + (isCounted ? 0 : 1),
-      "line-too-long",
-      `the line is longer than ${MAX_LINE_BYTES} bytes; this line and all after it are ignored`,
-      "split it into several rules, or name a /file with the patterns",
-    );
+    this.note({
+      line: this.line + (isCounted ? 0 : 1),
+      severity: "error",
+      code: "line-too-long",
+      message: `the line is longer than ${MAX_LINE_BYTES} bytes; this line and all after it are ignored`,
+      hint: "split it into several rules, or name a /file with the patterns",
+    });
   }
 
-  private note(
-    severity: Diagnostic["severity"],
-    line: number,
-    code: TableCode,
-    message: string,
-    hint?: string,
-  ): void {
-    if (this.diagnostics.length >= MAX_DIAGNOSTICS) return;
-    const place = { file: this.file, line, severity, code, message };
-    this.diagnostics.push(hint === undefined ? place : { ...place, hint });
+  private note(remark: Omit<Diagnostic, "file" | "code"> & { readonly code: TableCode }): void {
+    if (this.diagnostics.length < MAX_DIAGNOSTICS) this.diagnostics.push({ file: this.file, ...remark });
   }
 }
 

@@ -10,7 +10,6 @@ import { isInNetgroup } from "./netgroup.ts";
 import { NONE } from "./ranges.ts";
 import { ONE_GROUP } from "./compiled.ts";
 import { parseIpv6, parseQuad } from "./addresses.ts";
-import { asBytes } from "./text.ts";
 
 /** One side of the connection, made ready for the patterns. */
 export interface Side {
@@ -31,6 +30,7 @@ export interface Subject {
   readonly tables: Tables;
   readonly daemon: string;
   readonly port: number | undefined;
+  /** As it came; absent = not asked. */
   readonly user: string | undefined;
   readonly client: Side;
   /** As it came: few rules ask for it. */
@@ -46,9 +46,9 @@ const NO_NAMES: readonly string[] = [];
 export function aboutRequest(tables: Tables, request: Request): Subject {
   return {
     tables,
-    daemon: subject(asBytes(request.daemon)),
+    daemon: subject(request.daemon),
     port: request.server.port,
-    user: request.user === undefined ? undefined : subject(asBytes(request.user)),
+    user: request.user,
     client: sideOf(request.client, CLIENT_NAME),
     server: request.server,
   };
@@ -79,7 +79,7 @@ function matchClient({ host, user }: ClientPattern, about: Subject): Answer {
 }
 
 function matchUser(pattern: TextPattern, user: string | undefined): Answer {
-  return user === undefined ? USER : matchText(pattern, user);
+  return user === undefined ? USER : matchText(pattern, subject(user));
 }
 
 function matchHost(pattern: HostPattern, side: Side, tables: Tables): Answer {
@@ -151,8 +151,8 @@ function isKnownName(name: string): boolean {
 }
 
 function sideOf(endpoint: Endpoint, ask: Fact): Side {
-  const address = subject(asBytes(endpoint.address));
-  const name = endpoint.name === undefined ? undefined : subject(asBytes(endpoint.name));
+  const address = subject(endpoint.address);
+  const name = endpoint.name === undefined ? undefined : subject(endpoint.name);
   // Only a name with a colon could be taken for an IPv6 address.
   const isUsual = name === undefined || !name.includes(":");
   const { forwardNames = NO_NAMES } = endpoint;

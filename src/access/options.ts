@@ -12,6 +12,8 @@ export interface OptionProblem {
   readonly code: TableCode;
   /** A string of bytes. */
   readonly message: string;
+  /** Where its field begins in the text of the options, counted from 0; only `checkOptions` says so. */
+  readonly at?: number;
 }
 
 /** What the options of a rule have come to: the verdict they settle ("default" = the table's own) and what is to be done. */
@@ -200,44 +202,59 @@ export function applyOptions(
  * @returns all problems, in order; a client meets the first error only
  */
 export function checkOptions(text: string, accounts: Accounts | undefined): OptionProblem[] {
-  const fields = splitOptions(text);
+  const fields = fieldsOf(text);
   const nobody = { address: "unknown", name: "unknown" };
   const request: Request = { daemon: "unknown", client: nobody, server: nobody, user: "unknown" };
   const problems: OptionProblem[] = [];
-  for (const [index, field] of fields.entries()) {
+  for (const [index, { text, at }] of fields.entries()) {
     const progress = start(request, accounts);
-    const outcome = runField(field, index === fields.length - 1, progress);
-    problems.push(...progress.problems);
-    if (typeof outcome === "object" && "code" in outcome) problems.push(outcome);
+    const outcome = runField(text, index === fields.length - 1, progress);
+    if (typeof outcome === "object" && "code" in outcome) progress.problems.push(outcome);
+    for (const problem of progress.problems) problems.push({ ...problem, at });
   }
   return problems;
 }
 
-/** A problem of an option with the place of its rule. */
+/**
+ * A problem of an option with the place of its rule.
+ *
+ * @param column where the options begin in their line, counted from 1; absent where a column would mean nothing
+ */
 export function placeProblem(
-  { severity, code, message }: OptionProblem,
+  { severity, code, message, at }: OptionProblem,
   file: string,
   line: number,
+  column?: number,
 ): Diagnostic {
-  return { file, line, severity, code, message: readable(message) };
+  const diagnostic = { file, line, severity, code, message: readable(message) };
+  return column === undefined || at === undefined ? diagnostic : { ...diagnostic, column: column + at };
 }
 
 /** Cuts an options text at its colons; a backslash right before a colon makes it text. */
 export function splitOptions(text: string): string[] {
-  const fields: string[] = [];
+  return fieldsOf(text).map((field) => field.text);
+}
+
+/** The fields of an options text, and where each begins behind its blanks. */
+function fieldsOf(text: string): { readonly text: string; readonly at: number }[] {
+  const fields: { text: string; at: number }[] = [];
   let field = "";
   let from = 0;
+  let at = 0;
+  const end = (colon: number): void => {
+    let begin = at;
+    while (begin < colon && isSpace(text.charCodeAt(begin))) begin++;
+    fields.push({ text: field + text.slice(from, colon), at: begin });
+    at = colon + 1;
+    field = "";
+  };
   for (let colon = text.indexOf(":"); colon >= 0; colon = text.indexOf(":", colon + 1)) {
-    if (colon > from && text.charAt(colon - 1) === "\\") {
-      field += `${text.slice(from, colon - 1)}:`;
-    } else {
-      fields.push(field + text.slice(from, colon));
-      field = "";
-    }
+    if (colon > from && text.charAt(colon - 1) === "\\") field += `${text.slice(from, colon - 1)}:`;
+    else end(colon);
     from = colon + 1;
   }
   // The newline of the line makes the last field one even where nothing stands after the last colon.
-  fields.push(field + text.slice(from));
+  end(text.length);
   return fields;
 }
 

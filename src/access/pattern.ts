@@ -1,5 +1,5 @@
 /** One pattern of a list against one endpoint, daemon or user. */
-import { indexOutsideBrackets, lowerCase } from "./text.ts";
+import { asBytes, indexOutsideBrackets, lowerCase } from "./text.ts";
 import { atoi, wholeUnsigned } from "./numbers.ts";
 import { maskWord, parseIpv6, parseQuad, unwrapMapped, type Words } from "./addresses.ts";
 
@@ -116,9 +116,13 @@ export function matchText(pattern: TextPattern, text: string): boolean {
   return false;
 }
 
-/** A string made ready for `matchText`. */
+/** An ordinary string made ready for `matchText`. Most are ready, and one look tells. */
 export function subject(text: string): string {
-  return lowerCase(unwrapMapped(text));
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code > 127 || (code >= 65 && code <= 90)) return lowerCase(unwrapMapped(asBytes(text)));
+  }
+  return unwrapMapped(text);
 }
 
 /** Does an IPv4 address, as a number, lie in the net? The net is taken as written: with host bits set it matches nothing. */

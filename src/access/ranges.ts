@@ -2,8 +2,8 @@
 import { maskWord, type Words } from "./addresses.ts";
 import { Numbers } from "./growing.ts";
 
-/** No rule. */
-export const NONE = 0xffffffff;
+/** No rule. The largest number that the engine keeps without a box of its own. */
+export const NONE = 0x7fffffff;
 
 /**
  * Where each range begins and which rule comes first in it (NONE for a gap), for each group of rules on its own.

@@ -25,6 +25,12 @@ export interface Endpoint {
  */
 export type NameStatus = "ok" | "nxdomain" | "timeout" | "servfail" | "refused" | "paranoid" | "error";
 
+/** The peer that announced a client by a PROXY header, and what else it said. */
+export interface ProxyPeer extends Endpoint {
+  /** The extensions of the header (TLVs), printable. */
+  readonly tlvs?: readonly { readonly name: string; readonly value: string }[];
+}
+
 /** What is known about one connection when the tables are asked. */
 export interface Request {
   /** The process name that the tables match on, such as "sshd". */
@@ -37,7 +43,7 @@ export interface Request {
   /** Expands %p; absent reads as 0. */
   readonly processId?: number;
   /** The peer that announced the client by a PROXY header; for the record only, no rule sees it. */
-  readonly proxy?: Endpoint;
+  readonly proxy?: ProxyPeer;
   /** How the `aclexec` commands asked for so far have ended, in the order in which they were asked for. */
   readonly commands?: readonly CommandOutcome[];
 }

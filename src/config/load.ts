@@ -93,14 +93,14 @@ export function loadData({ allow, deny, read, interfaces }: Omit<LoadOptions, "n
   const open = (file: string): TableData => {
     const checked = new Set<string>();
     const visitor: Visitor = {
-      file: (path, line) => lists.need(path, { file, line }),
+      file: (path, line, column) => lists.need(path, placeOf(file, line, column)),
       netgroup: () => names.needNetgroups(),
-      options: (text, line) => {
+      options: (text, line, column) => {
         // The same options stand behind thousands of rules; what was found harmless once is so again.
         if (checked.has(text)) return;
         const accounts = /user|group/i.test(text) ? names.needAccounts() : undefined;
         const problems = checkOptions(text, accounts);
-        for (const problem of problems) remarks.add(placeProblem(problem, file, line));
+        for (const problem of problems) remarks.add(placeProblem(problem, file, line, column));
         if (problems.length === 0 && checked.size < MAX_CHECKED) checked.add(text);
       },
     };
@@ -113,6 +113,12 @@ export function loadData({ allow, deny, read, interfaces }: Omit<LoadOptions, "n
   const { netgroups, accounts } = names;
   const data = { ...tables, lists: lists.lists, netgroups, paths: [...paths], diagnostics: remarks.all };
   return accounts === undefined ? data : { ...data, accounts };
+}
+
+type Place = Pick<Diagnostic, "file" | "line" | "column">;
+
+function placeOf(file: string, line: number, column: number | undefined): Place {
+  return column === undefined ? { file, line } : { file, line, column };
 }
 
 /** Diagnostics, bounded: a broken table of a million lines must not fill the memory with them. */
@@ -174,7 +180,7 @@ class ListLoader {
   }
 
   /** Makes sure that the list at `path` is there; `place` names it. False where it may not be used at that place. */
-  need(path: string, place: { file: string; line: number }): boolean {
+  need(path: string, place: Place): boolean {
     if (this.open.has(path)) {
       const message = `"${readable(path)}" includes itself; it is left out here`;
       this.remarks.add({ ...place, severity: "error", code: "list-includes-itself", message });
@@ -188,7 +194,7 @@ class ListLoader {
     return false;
   }
 
-  private load(path: string, place: { file: string; line: number }): void {
+  private load(path: string, place: Place): void {
     const name = readable(path);
     this.heights.set(path, 1);
     this.paths.add(name);
@@ -206,8 +212,8 @@ class ListLoader {
     const data = compileList(
       source.bytes,
       {
-        file: (inner, line) => {
-          if (this.need(inner, { file: name, line }))
+        file: (inner, line, column) => {
+          if (this.need(inner, placeOf(name, line, column)))
             height = Math.max(height, 1 + (this.heights.get(inner) ?? 0));
           else leftOut.add(inner);
         },

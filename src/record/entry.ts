@@ -75,7 +75,7 @@ export class Entry {
   readonly #acceptedAtMs: number;
   #client: ConnectionFields["client"];
   #server: Side;
-  #proxy: Side | undefined;
+  #proxy: ConnectionFields["proxy"];
   #state: "deciding" | "accepted" | "twisted" | "over" = "deciding";
   #isCheck = false;
   #rule: RulePlace | undefined;

@@ -1,5 +1,5 @@
 /** The records that tcpwrapd writes: one shape per event, as the JSON form prints it. docs/records.md lists the same fields. */
-import type { Diagnostic, NameStatus, Severity } from "../access/types.ts";
+import type { Diagnostic, NameStatus, ProxyPeer, Severity } from "../access/types.ts";
 
 /** How much a record matters, least first. The words are pino's, so that its own tools understand them. */
 export const LEVELS = ["debug", "info", "warn", "error", "fatal"] as const;
@@ -53,10 +53,14 @@ export interface ConnectionFields {
   readonly daemon: string;
   /** The same in every record of one connection; sorts by time of accept. */
   readonly id: string;
-  readonly client: Side & { readonly user?: string };
+  readonly client: Side & {
+    readonly user?: string;
+    /** Names in the tables that lead to the address by themselves (`names.forward`). */
+    readonly forwardNames?: readonly string[];
+  };
   readonly server: Side;
   /** The peer that announced the client by a PROXY header; absent where the client came by itself. */
-  readonly proxy?: Side | undefined;
+  readonly proxy?: Pick<ProxyPeer, "address" | "port" | "tlvs"> | undefined;
 }
 
 export interface AcceptFields extends ConnectionFields {

@@ -1,7 +1,7 @@
 /** The read buffers of the fast relay: small while a session rests, large under bulk traffic, bounded in all. */
 
-/** Sizes from level to level: a read that fills its buffer asks for the next one. */
-export const bufferSizes = [2 ** 10, 2 ** 14, 2 ** 18, 2 ** 20] as const;
+/** Sizes from level to level: a read that fills its buffer asks for the next one. The first holds a keystroke or a query. */
+export const bufferSizes = [2 ** 9, 2 ** 14, 2 ** 18, 2 ** 20] as const;
 
 export const topLevel = bufferSizes.length - 1;
 

@@ -154,11 +154,18 @@ async function attempt(target: Target, limitMs: number, options: DialOptions): P
       socket.destroy();
       finish({ code });
     });
-    socket.once("connect", () => finish(socket));
-    socket.on("error", (error: NodeJS.ErrnoException) => finish({ code: error.code ?? "EUNKNOWN", error }));
+    const fail = (error: NodeJS.ErrnoException): void => finish({ code: error.code ?? "EUNKNOWN", error });
+    socket.once("connect", () => {
+      // A session may last for weeks: nothing of the dial stays behind but a listener that all share.
+      socket.on("error", heard).off("error", fail);
+      finish(socket);
+    });
+    socket.on("error", fail);
     socket.connect(target);
   });
 }
+
+function heard(): void {}
 
 /** Paused before it is connected: nothing is read from it until a relay does. */
 function openFor(target: Target, { open }: DialOptions): Socket {

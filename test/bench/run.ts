@@ -32,7 +32,7 @@ const streaming = (peer: Peer): number | undefined => (peer.echoOnly ? undefined
 function bulk(streams: number): Measure {
   return {
     title: `bulk, ${streams} stream${streams > 1 ? "s" : ""}`,
-    args: () => ["bulk", `${streams}`, `${(2 * GiB) / streams}`],
+    args: () => ["bulk", `${streams}`, `${GiB / streams}`],
     port: streaming,
     figures: ({ seconds = 0, bytes = 0 }, cpu) => ({
       "GiB/s": bytes / GiB / seconds,
@@ -146,12 +146,14 @@ function rounds(lab: Lab, measure: Measure, peers: readonly Peer[]): ReadonlyMap
   return found;
 }
 
-/** What a thousand open and silent sessions add to a peer's own memory. */
+/** What thousands of open and silent sessions add to a peer's own memory. */
 async function memory(lab: Lab, peers: readonly Peer[]): Promise<ReadonlyMap<string, readonly Figures[]>> {
   const found = new Map<string, Figures[]>();
   for (const peer of peers) {
     if (peer.pid === undefined) continue;
-    const sessions = peer.forks ? 100 : 1500;
+    const sessions = peer.forks ? 100 : 3500;
+    // What a program keeps once and for all after its first thousands of sessions is not a session's.
+    ask(lab, ["conns", "2", "16"], peer.port);
     const before = usage(peer.pid).bytes;
     const holder = spawn(lab.load, ["idle", `${peer.port}`, `${sessions}`], {
       stdio: ["pipe", "pipe", "inherit"],

@@ -193,3 +193,23 @@ test("a rule of an index may be followed by one that no index holds, and the oth
   for (const address of ["10.0.1.4", "198.51.100.8", "192.0.2.9", "203.0.113.1"])
     assert.ok(!allows(address), address);
 });
+
+test("a remark names the column, where the rule is one physical line", () => {
+  const { diagnostics } = loadText(
+    "sshd: ALL : severity info : bogus :  umask 9\nsshd: ALL: \\\n bogus\nsshd: 10. /none\nsshd: \\\n /nil\nsshd: /list\nx: ab\0c\ny\n",
+    "",
+    { "/list": "10.0.0.1\n a /gone" },
+  );
+  assert.deepEqual(
+    diagnostics.map(({ file, line, column, code }) => [file, line, column, code]),
+    [
+      ["hosts.allow", 1, 29, "unknown-option"],
+      ["hosts.allow", 1, 38, "bad-option-value"],
+      ["hosts.allow", 3, undefined, "unknown-option"],
+      ["hosts.allow", 4, 11, "list-missing"],
+      ["hosts.allow", 6, undefined, "list-missing"],
+      ["/list", 2, 4, "list-missing"],
+      ["hosts.allow", 8, 6, "nul-byte"],
+    ],
+  );
+});

@@ -272,3 +272,25 @@ test("a client is not let in where an audit log cannot take its record", async (
   assert.equal((await talk(daemon.port("sshd"), { isHalfClosed: false })).end, "ECONNRESET");
   assert.equal(backend.connections, 0);
 });
+
+test("B10: the extensions of a header are in the record, printable", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service(`backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.1]}`),
+    allow: "",
+    deny: "",
+  });
+  const addresses = "\xc0\x00\x02\x07\xc6\x33\x64\x01\x12\x67\x00\x16";
+  const tlvs = "\x02\x00\x04host\x05\x00\x02\x01\xff";
+  const length = String.fromCharCode(0, addresses.length + tlvs.length);
+  const header = `\r\n\r\n\0\r\nQUIT\n\x21\x11${length}${addresses}${tlvs}`;
+  const client = connect(daemon.port("sshd"), "127.0.0.1");
+  client.end(Buffer.from(`${header}hello`, "latin1")).resume();
+  await once(client, "close");
+  const accept = await daemon.find(({ event }) => event === "accept");
+  assert.deepEqual((accept["proxy"] as { tlvs: unknown }).tlvs, [
+    { name: "authority", value: "host" },
+    { name: "unique_id", value: "0x01ff" },
+  ]);
+});

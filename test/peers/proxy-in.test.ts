@@ -23,7 +23,9 @@ async function daemonBehind(
   const yaml =
     "names: {reverse: never}\n" +
     `services: {sshd: {listen: ["127.0.0.1:0"], backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.1]}}}\n`;
-  const daemon = await RunningDaemon.start(t, { services: {}, yaml, allow, deny: "ALL: ALL\n" });
+  // The proxy's own connections, which it announces as LOCAL, are recorded at level debug when they are let in.
+  const args = ["--log-level", "debug"];
+  const daemon = await RunningDaemon.start(t, { services: {}, yaml, allow, deny: "ALL: ALL\n", args });
   return { daemon, port: daemon.port("sshd"), backend };
 }
 

@@ -47,9 +47,9 @@ const connection: Required<ConnectionFields> = {
   service: "",
   daemon: "",
   id: "",
-  client: { ...side, user: "" },
+  client: { ...side, user: "", forwardNames: [] },
   server: side,
-  proxy: side,
+  proxy: { address: "", port: 0, tlvs: [] },
 };
 const rule = { file: "", line: 0 };
 const diagnostics: Diagnostic[] = [];
