@@ -100,7 +100,11 @@ function bindUnix(path: string): BoundSocket {
     throw cause;
   }
   return bound(handle, undefined, () => {
-    if (statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === inode) rmSync(path);
+    try {
+      if (statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === inode) rmSync(path);
+    } catch {
+      // Who has given up root may not remove it any more: nobody listens on it, so the next start replaces it.
+    }
   });
 }
 

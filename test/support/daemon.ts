@@ -2,7 +2,15 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -41,6 +49,8 @@ export interface StartOptions {
   readonly yaml?: string;
   readonly args?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** Of the folder with the tables; absent = ours alone. */
+  readonly folderMode?: number;
 }
 
 const program = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
@@ -73,6 +83,7 @@ export class RunningDaemon {
   /** Starts it and waits until it is ready. */
   static async start(t: TestContext, options: StartOptions): Promise<RunningDaemon> {
     const folder = mkdtempSync(join(tmpdir(), "tcpwrapd-run-"));
+    if (options.folderMode !== undefined) chmodSync(folder, options.folderMode);
     if (options.allow !== undefined) writeFileSync(join(folder, "hosts.allow"), options.allow);
     if (options.deny !== undefined) writeFileSync(join(folder, "hosts.deny"), options.deny);
     writeFileSync(join(folder, "tcpwrapd.yaml"), options.yaml ?? "names: {reverse: needed}\n");
