@@ -409,11 +409,14 @@ test("at boot the proxy is there before sshd is started", () => {
 test("one daemon per instance reads the configuration of its name", () => {
   write(
     "/etc/tcpwrapd/other.yaml",
-    'names: {reverse: needed}\ncontrol: {socket: /run/tcpwrapd-other/control.sock}\nservices: {sshd: {listen: ["127.0.0.1:2022"], backend: "127.0.0.1:2222"}}\n',
+    'names: {reverse: needed}\nservices: {sshd: {listen: ["127.0.0.1:2022"], backend: "127.0.0.1:2222"}}\n',
   );
   machine.must("systemctl", "start", unit, "tcpwrapd@other.service");
   assert.equal(hello(2022), "hello");
   assert.equal(hello(22), "hello");
+  const other = machine.must("tcpwrapd", "status", "--control-socket", "/run/tcpwrapd-other/control.sock");
+  assert.match(other, /sshd on 127[.]0[.]0[.]1:2022/);
+  assert.match(machine.must("tcpwrapd", "status"), /sshd on 127[.]0[.]0[.]1:22:/);
   machine.must("systemctl", "stop", "tcpwrapd@other.service");
 });
 

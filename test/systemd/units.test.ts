@@ -21,10 +21,13 @@ test("the unit for one daemon per instance is the unit for one daemon, but for i
   const named = lines("tcpwrapd.service").map((line) =>
     line
       .replace("hosts.allow and hosts.deny", "hosts.allow and hosts.deny, for %i")
-      .replace("/etc/tcpwrapd/tcpwrapd.yaml", "/etc/tcpwrapd/%i.yaml")
+      .replace(
+        "/etc/tcpwrapd/tcpwrapd.yaml",
+        "/etc/tcpwrapd/%i.yaml --control-socket /run/tcpwrapd-%i/control.sock",
+      )
       .replace(/^RuntimeDirectory=tcpwrapd$/, "RuntimeDirectory=tcpwrapd-%i"),
   );
-  const [, , ...template] = lines("tcpwrapd@.service");
+  const [, ...template] = lines("tcpwrapd@.service");
   assert.deepEqual(template, named);
 });
 
