@@ -5,13 +5,12 @@ import { decide } from "./access/decide.ts";
 import type { Fact, Request, Verdict } from "./access/types.ts";
 import type { Aclexecs } from "./act/aclexec.ts";
 import { act, type Acted, type ActPorts } from "./act/act.ts";
-import { reset, type RefusalKind } from "./act/refuse.ts";
-import type { LiveTables } from "./config/live.ts";
 import { handOver } from "./act/hand-over.ts";
 import type { Lingers } from "./act/linger.ts";
+import { reset } from "./act/refuse.ts";
+import type { LiveTables } from "./config/live.ts";
 import type { ForwardNames } from "./identify/forward-names.ts";
 import type { Lookups } from "./identify/lookups.ts";
-import type { Networks } from "./identify/networks.ts";
 import {
   announcedRequest,
   proxyDefaults,
@@ -23,35 +22,11 @@ import { requestOf } from "./identify/request.ts";
 import type { Limits } from "./listen/limits.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
-import type { Backends } from "./relay/backends.ts";
 import { DialError } from "./relay/dial.ts";
 import { buildProxyHeader } from "./relay/proxy-header.ts";
 import { abortCause, type Relay } from "./relay/relay.ts";
+import type { Service } from "./service.ts";
 import type { Session, Sessions } from "./sessions.ts";
-
-/** One configured listener with its daemon name and backend. */
-export interface Service {
-  readonly name: string;
-  /** What the tables match on. */
-  readonly daemon: string;
-  readonly target: Target;
-  /** The target as records name it. */
-  readonly targetText: string;
-  readonly refusal: RefusalKind;
-  /** Peers that announce their clients by a PROXY header; absent = a header is payload like any other. */
-  readonly proxies?: { readonly networks: Networks; readonly timeoutMs: number };
-  readonly connectTimeoutMs: number;
-  /** 0 = no limit. */
-  readonly idleMs: number;
-  /** Everything between accept and verdict. */
-  readonly decisionMs: number;
-  readonly maxConnections: number;
-}
-
-/** Where allowed clients go: to a backend by a relay, or to a program that gets their socket. */
-export type Target =
-  | { readonly kind: "backend"; readonly backends: Backends; readonly sendProxy?: "v1" | "v2" }
-  | { readonly kind: "exec"; readonly argv: readonly [string, ...string[]] };
 
 /** What all connections share. */
 export interface SharedPorts {
@@ -69,11 +44,13 @@ export interface SharedPorts {
   readonly sessions: Sessions;
 }
 
-/** What one connection has of its own besides. */
-interface Ports extends SharedPorts {
+/** One connection with everything that its stages work with. */
+interface Connection {
+  readonly client: Socket;
+  readonly service: Service;
+  readonly ports: SharedPorts;
+  readonly entry: Entry;
   readonly session: Session;
-  /** Aborted, with the cause to record, when this connection has to end at once. */
-  readonly stop: AbortSignal;
 }
 
 /**
@@ -81,25 +58,32 @@ interface Ports extends SharedPorts {
  *
  * @param client accepted and paused; it is closed when the promise resolves, which is never rejected
  */
-export async function serve(client: Socket, service: Service, shared: SharedPorts): Promise<void> {
+export async function serve(client: Socket, service: Service, ports: SharedPorts): Promise<void> {
   client.on("error", heard); // before the first await: an "error" that nobody hears ends the process
   const peer = requestOf(client, service.daemon);
-  const entry = shared.journal.open({ service: service.name, ...(peer ?? nobody(service.daemon)) });
-  const session = shared.sessions.enter(entry.id);
-  const ports: Ports = { ...shared, session, stop: session.signal };
+  const { daemon, client: from, server: at } = peer ?? nobody(service.daemon);
+  const entry = ports.journal.open({ service: service.name, daemon, client: from, server: at });
+  const session = ports.sessions.enter(entry.id);
   const place = ports.limits.enter(service.name, service.maxConnections);
+  const connection: Connection = { client, service, ports, entry, session };
   try {
     if (peer === undefined) return entry.refused({ reason: "aborted" });
     if (place === undefined) return entry.refused({ reason: "limit" });
-    const decision = await judge(client, { ...peer, processId: ports.processId }, service, ports, entry);
-    record(decision, client, service, ports, entry);
-    if (!(await ports.journal.audited(ports.stop))) throw new Error("an audit log has not taken the record");
-    nameLater(decision, ports, entry);
-    const acted = await act(decision.verdict, client, decision.request, portsOfAct(service, ports, entry));
+    const decision = await judge(connection, {
+      daemon,
+      client: from,
+      server: at,
+      processId: ports.processId,
+    });
+    record(connection, decision);
+    if (!(await ports.journal.audited(session.signal)))
+      throw new Error("an audit log has not taken the record");
+    nameLater(connection, decision);
+    const acted = await carryOut(connection, decision);
     if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
-    if (acted.kind !== "relay") return await finish(acted, ports, entry);
+    if (acted.kind !== "relay") return await finish(connection, acted);
     if (acted.lingerSeconds !== undefined) ports.lingers.watch(client, acted.lingerSeconds);
-    await join(client, decision.request, service, ports, entry);
+    await join(connection, decision.request);
   } catch (cause) {
     recordFailure(cause, entry);
   } finally {
@@ -129,30 +113,22 @@ class ProxyRefused extends Error {
 }
 
 /** Asks the tables about the client, finds what they need, and asks again; every round adds a fact, so it ends. */
-async function judge(
-  client: Socket,
-  peer: Request,
-  service: Service,
-  ports: Ports,
-  entry: Entry,
-): Promise<Decision> {
+async function judge(connection: Connection, peer: Request): Promise<Decision> {
+  const { service, ports, session } = connection;
   let deadline: AbortSignal | undefined; // most decisions need none: a timer for each would cost more than they do
   const limit = (): AbortSignal =>
-    (deadline ??= AbortSignal.any([ports.stop, AbortSignal.timeout(service.decisionMs)]));
+    (deadline ??= AbortSignal.any([session.signal, AbortSignal.timeout(service.decisionMs)]));
   try {
-    const announced =
-      service.proxies === undefined
-        ? peer
-        : await findAnnounced(client, peer, service.proxies, limit(), entry);
-    let request = withForwardNames(announced, ports);
+    let request = service.proxies === undefined ? peer : await findAnnounced(connection, peer, limit());
+    request = withForwardNames(request, ports);
     const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(limit()));
     for (;;) {
       const step = decide(tables, request);
       if (step.kind !== "need") {
-        if (step.kind !== "refuse") ports.session.judged = request;
+        if (step.kind !== "refuse") session.judged = request;
         return { verdict: step, request, generation: number };
       }
-      request = await find(step.fact, request, ports, limit(), entry);
+      request = await find(connection, step.fact, request, limit());
       limit().throwIfAborted();
     }
   } catch (cause) {
@@ -163,17 +139,16 @@ async function judge(
 
 /** Who the client is behind a peer that may send a PROXY header; from everybody else such a header is refused. */
 async function findAnnounced(
-  client: Socket,
+  { client, service, entry }: Connection,
   peer: Request,
-  { networks, timeoutMs }: NonNullable<Service["proxies"]>,
   signal: AbortSignal,
-  entry: Entry,
 ): Promise<Request> {
-  if (!networks.has(peer.client.address)) {
+  const { proxies } = service;
+  if (proxies?.networks.has(peer.client.address) !== true) {
     if (!(await sendsProxyHeader(client, { waitMs: strangerMs, signal }))) return peer;
     throw new ProxyRefused("a PROXY header from a peer that may not send one");
   }
-  const arrival = await readProxyHeader(client, { ...proxyDefaults, timeoutMs, signal });
+  const arrival = await readProxyHeader(client, { ...proxyDefaults, timeoutMs: proxies.timeoutMs, signal });
   signal.throwIfAborted();
   if (arrival.kind === "refused") throw new ProxyRefused(arrival.message);
   if (arrival.header.origin === "local") entry.markAsCheck(); // the proxy asks whether we are there, nobody comes in
@@ -182,21 +157,20 @@ async function findAnnounced(
   return { ...announcedRequest(peer, arrival.header), proxy };
 }
 
+/** How long a client that may not send a PROXY header is watched for one; its first bytes come with the handshake. */
+const strangerMs = 100;
+
 /** With the names in the tables that lead to the client's address by themselves (`names.forward`). */
-function withForwardNames(request: Request, { forwardNames }: Ports): Request {
+function withForwardNames(request: Request, { forwardNames }: SharedPorts): Request {
   const names = forwardNames?.namesOf(request.client.address) ?? [];
   return names.length === 0 ? request : { ...request, client: { ...request.client, forwardNames: names } };
 }
 
-/** How long a client that may not send a PROXY header is watched for one; its first bytes come with the handshake. */
-const strangerMs = 100;
-
 async function find(
+  { ports, entry }: Connection,
   fact: Fact,
   request: Request,
-  ports: Ports,
   signal: AbortSignal,
-  entry: Entry,
 ): Promise<Request> {
   if (fact.kind !== "aclexec") return await ports.lookups.find(fact, request, signal);
   const outcome = await ports.aclexecs.run(fact.command, { signal, warn: warner(entry, ports) });
@@ -204,94 +178,85 @@ async function find(
 }
 
 /** Writes the decision down before anything is done about it. */
-function record(
-  decision: Decision,
-  client: Socket,
-  service: Service,
-  { session }: Ports,
-  entry: Entry,
-): void {
-  const { verdict } = decision;
+function record({ client, service, entry, session }: Connection, decision: Decision): void {
+  const { verdict, request, generation } = decision;
   switch (verdict.kind) {
     case "allow":
-      return entry.accepted({
-        ...decision,
-        backend: service.targetText,
-        // What each socket has read, by whatever relay.
-        traffic: () => ({ upBytes: client.bytesRead, downBytes: session.backend?.bytesRead ?? 0 }),
-      });
+      // What each socket has read, by whatever relay.
+      const traffic = () => ({ upBytes: client.bytesRead, downBytes: session.backend?.bytesRead ?? 0 });
+      return entry.accepted({ verdict, request, generation, backend: service.targetText, traffic });
     case "refuse":
       return entry.refused(decision);
     case "twist":
-      return entry.twisted({ ...decision, command: verdict.command.line });
+      return entry.twisted({ verdict, request, generation, command: verdict.command.line });
   }
 }
 
 /** With `names.reverse: always` the record of the end has the name, though no rule has waited for it. */
-function nameLater({ verdict, request }: Decision, { lookups }: Ports, entry: Entry): void {
+function nameLater({ ports, entry }: Connection, { verdict, request }: Decision): void {
   if (verdict.kind === "refuse") return; // its only record is written
-  void lookups.ahead(request)?.then((named) => entry.learn(named));
+  void ports.lookups.ahead(request)?.then((named) => entry.learn(named));
 }
 
-function portsOfAct(service: Service, ports: Ports, entry: Entry): ActPorts {
+/** Does what the rule asks for. A rule without options, which most are, asks for nothing but the relay. */
+async function carryOut(connection: Connection, { verdict, request }: Decision): Promise<Acted> {
+  if (verdict.kind === "allow" && verdict.effects.length === 0) return plainRelay;
+  return await act(verdict, connection.client, request, portsOfAct(connection));
+}
+
+const plainRelay: Acted = { kind: "relay" };
+
+function portsOfAct(connection: Connection): ActPorts {
+  const { service, ports, entry, session } = connection;
   return {
     ...ports.act,
     refusal: service.refusal,
-    findFact: (fact, request) => find(fact, request, ports, ports.stop, entry),
+    findFact: (fact, request) => find(connection, fact, request, session.signal),
     warn: warner(entry, ports),
-    signal: ports.stop,
+    signal: session.signal,
   };
 }
 
 /** Joins an allowed client to its service, to the end of the session. */
-async function join(
-  client: Socket,
-  request: Request,
-  service: Service,
-  ports: Ports,
-  entry: Entry,
-): Promise<void> {
+async function join(connection: Connection, request: Request): Promise<void> {
+  const { client, service, ports, entry, session } = connection;
   const { target, connectTimeoutMs, idleMs } = service;
-  if (target.kind === "exec") {
-    const handed = await handOver(target.argv, client, request, portsOfAct(service, ports, entry));
-    if (handed.kind !== "refused")
-      return await finish(handed.kind === "failed" ? handed : { ...handed, kind: "twisted" }, ports, entry);
-    entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: handed.detail });
-    return await handed.gone;
-  }
-  const backend = await reach(client, target.backends, connectTimeoutMs, ports);
-  if (target.sendProxy !== undefined) backend.write(proxyHeader(target.sendProxy, request, entry.id));
-  ports.session.backend = backend;
-  const relayed = await ports.relay(client, backend, { idleMs, signal: ports.stop });
-  const { detail } = ports.session;
-  entry.ended({ ...relayed, ...(detail !== undefined && { detail }) });
+  if (target.kind === "exec") return await serveByProgram(connection, target.argv, request);
+  const { socket: backend } = await target.backends.dial({
+    connectTimeoutMs,
+    signal: session.signal,
+    client,
+    ...(target.sendProxy !== undefined && { header: proxyHeader(target.sendProxy, request, entry.id) }),
+  });
+  session.backend = backend;
+  const { upBytes, downBytes, cause } = await ports.relay(client, backend, {
+    idleMs,
+    signal: session.signal,
+  });
+  const { detail } = session;
+  entry.ended(detail === undefined ? { upBytes, downBytes, cause } : { upBytes, downBytes, cause, detail });
 }
 
-/**
- * Dials, and gives up when the client is reset meanwhile. A paused socket hears nothing, so after a moment (most dials are
- * over by then) its bytes are taken in, up to Node's own bound; the relay begins with them.
- */
-async function reach(
-  client: Socket,
-  backends: Backends,
-  connectTimeoutMs: number,
-  ports: Ports,
-): Promise<Socket> {
-  const giveUp = (): unknown => ports.sessions.cut(ports.session.id, "client_gone");
-  const watch = setTimeout(() => client.on("readable", heard), patienceMs);
-  client.once("close", giveUp);
-  try {
-    return (await backends.dial({ connectTimeoutMs, signal: ports.stop })).socket;
-  } finally {
-    clearTimeout(watch);
-    client.off("readable", heard).off("close", giveUp);
+/** Hands the client's socket to the service's program, inetd style, and waits for its end. */
+async function serveByProgram(
+  connection: Connection,
+  argv: readonly [string, ...string[]],
+  request: Request,
+): Promise<void> {
+  const { client, entry } = connection;
+  const handed = await handOver(argv, client, request, portsOfAct(connection));
+  switch (handed.kind) {
+    case "served":
+      return await finish(connection, { kind: "twisted", end: handed.end });
+    case "failed":
+      return await finish(connection, handed);
+    case "refused":
+      entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: handed.detail });
+      return await handed.gone;
   }
 }
 
-/** How long a dial may take before the client is watched. */
-const patienceMs = 100;
-
-/** Tells the backend who its client is: always the first thing that it hears, in one write. */
+/** Tells the backend who its client is; it is always the first thing that the backend hears. */
 function proxyHeader(version: "v1" | "v2", { client, server }: Request, uniqueId: string): Buffer {
   if (client.port === undefined || server.port === undefined) return buildProxyHeader({ version, uniqueId }); // a unix socket
   const connection = {
@@ -303,9 +268,8 @@ function proxyHeader(version: "v1" | "v2", { client, server }: Request, uniqueId
 
 /** Ends the entry of a connection that goes to no backend. */
 async function finish(
+  { entry, session }: Connection,
   acted: Exclude<Acted, { kind: "relay" }>,
-  { session, stop }: Ports,
-  entry: Entry,
 ): Promise<void> {
   switch (acted.kind) {
     case "refused":
@@ -313,7 +277,7 @@ async function finish(
     case "twisted": {
       const { status, signal } = acted.end;
       const detail = session.detail ?? (signal === null ? `exit status ${status}` : `ended by ${signal}`);
-      const cause = stop.aborted ? abortCause(stop) : "handed_over";
+      const cause = session.signal.aborted ? abortCause(session.signal) : "handed_over";
       return entry.ended({ upBytes: null, downBytes: null, cause, detail });
     }
     case "failed":
@@ -333,7 +297,7 @@ function recordFailure(cause: unknown, entry: Entry): void {
   }
 }
 
-function warner({ id, service }: Entry, { journal }: Ports): (message: string) => void {
+function warner({ id, service }: Entry, { journal }: SharedPorts): (message: string) => void {
   return (message) => journal.warn({ service, id, code: "act", message });
 }
 

@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { Request } from "./access/types.ts";
 
 /** Why a session is cut; a cause of the `end` record. */
-export type CutCause = "drain" | "kicked" | "client_gone";
+export type CutCause = "drain" | "kicked";
 
 /** One connection from accept to its last record. */
 export interface Session {

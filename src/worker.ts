@@ -13,7 +13,7 @@ import { Spawns } from "./act/spawn.ts";
 import { limitStarts } from "./act/start-rate.ts";
 import { type Generation, LiveTables, type TablesChange } from "./config/live.ts";
 import type { ServiceSettings } from "./config/schema.ts";
-import { serve, type Service, type SharedPorts } from "./connection.ts";
+import { serve, type SharedPorts } from "./connection.ts";
 import { History } from "./history.ts";
 import { type ForwardName, ForwardNames } from "./identify/forward-names.ts";
 import { GatewayWatch } from "./identify/gateway-watch.ts";
@@ -32,6 +32,7 @@ import type { SinkState } from "./record/sink.ts";
 import { BackendNames } from "./relay/backend-names.ts";
 import { Backends } from "./relay/backends.ts";
 import type { Relay } from "./relay/relay.ts";
+import type { Service } from "./service.ts";
 import { Sessions } from "./sessions.ts";
 
 /** What a worker is made of; everything that touches the machine is handed in. */

@@ -1,0 +1,29 @@
+/** What a connection must know of its service. */
+
+import type { RefusalKind } from "./act/refuse.ts";
+import type { Networks } from "./identify/networks.ts";
+import type { Backends } from "./relay/backends.ts";
+
+/** One configured listener with its daemon name and backend. */
+export interface Service {
+  readonly name: string;
+  /** What the tables match on. */
+  readonly daemon: string;
+  readonly target: Target;
+  /** The target as records name it. */
+  readonly targetText: string;
+  readonly refusal: RefusalKind;
+  /** Peers that announce their clients by a PROXY header; absent = a header is payload like any other. */
+  readonly proxies?: { readonly networks: Networks; readonly timeoutMs: number };
+  readonly connectTimeoutMs: number;
+  /** 0 = no limit. */
+  readonly idleMs: number;
+  /** Everything between accept and verdict. */
+  readonly decisionMs: number;
+  readonly maxConnections: number;
+}
+
+/** Where allowed clients go: to a backend by a relay, or to a program that gets their socket. */
+export type Target =
+  | { readonly kind: "backend"; readonly backends: Backends; readonly sendProxy?: "v1" | "v2" }
+  | { readonly kind: "exec"; readonly argv: readonly [string, ...string[]] };
