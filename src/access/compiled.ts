@@ -1,7 +1,8 @@
 /** Compiled tables and lists, ready to be asked. */
 import type { HostList, MatchedRule, Rule, Rules, Table } from "./tables.ts";
-import { hasInterfaceOf, endOfText, matchedAt, NO_GROUP, parseDaemons, ruleAt } from "./compile.ts";
-import type { ListData, TableData } from "./compile.ts";
+import { hasInterfaceOf, matchedAt, NO_GROUP, parseDaemons, ruleAt } from "./compile.ts";
+import type { TableData } from "./compile.ts";
+import { endOfText, type ListData } from "./compile-list.ts";
 import type { HostIndex } from "./host-index.ts";
 import { parseHost, type DaemonPattern, type HostPattern } from "./pattern.ts";
 import type { List } from "./list.ts";

@@ -1,14 +1,8 @@
 /** What compiling a table leaves: groups, places, and the rules that are asked one by one. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  compileList,
-  compileTable,
-  matchedAt,
-  NO_GROUP,
-  ruleAt,
-  type TableData,
-} from "../../src/access/compile.ts";
+import { compileTable, matchedAt, NO_GROUP, ruleAt, type TableData } from "../../src/access/compile.ts";
+import { compileList } from "../../src/access/compile-list.ts";
 
 interface Heard {
   data: TableData;
