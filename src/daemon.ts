@@ -7,7 +7,7 @@ import type { Notifier } from "./platform/systemd.ts";
 import { type Inherited, type ListenPlan, listenPlans, type Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
 import { statusLine, statusOf } from "./status.ts";
-import { Workforce, type WorkforceOptions } from "./workforce.ts";
+import { Workforce, type WorkforceOptions } from "./workers/workforce.ts";
 
 /** What the daemon is made of; everything that touches the machine is handed in. */
 export interface DaemonOptions {

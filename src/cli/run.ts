@@ -2,7 +2,7 @@
 
 import { hostname } from "node:os";
 import type { Argv } from "yargs";
-import { openRelay } from "../chosen-relay.ts";
+import { openRelay } from "../workers/chosen-relay.ts";
 import type { ControlApi } from "../control/api.ts";
 import { Daemon } from "../daemon.ts";
 import { localPrograms } from "../platform/commands.ts";
@@ -19,9 +19,9 @@ import { listenDescriptors, notifier } from "../platform/systemd.ts";
 import { floodOf, inheritedSockets, type Policy } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
-import { Worker } from "../worker.ts";
-import { ownWorker, startWorker } from "../worker-port.ts";
-import type { WorkforceOptions } from "../workforce.ts";
+import { Worker } from "../workers/worker.ts";
+import { ownWorker, startWorker } from "../workers/port.ts";
+import type { WorkforceOptions } from "../workers/workforce.ts";
 import { ControlSocket } from "./control-socket.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { AddCommand, Io } from "./io.ts";

@@ -1,15 +1,15 @@
 /** A worker as its supervisor sees it: a process of its own at the other end of a pipe, or a part of this process. */
 
 import { fileURLToPath } from "node:url";
-import type { Settings } from "./config/schema.ts";
-import type { ListenEndpoint } from "./listen/endpoint.ts";
-import type { BoundSocket } from "./platform/bound-sockets.ts";
-import { type Answers, Channel } from "./platform/channel.ts";
-import type { Identity } from "./platform/identity.ts";
-import { endOf, letGo, startWorkerProcess, type WorkerEnd } from "./platform/worker-process.ts";
-import { confinement } from "./platform/privileges.ts";
-import type { Programs } from "./platform/commands.ts";
-import type { Level } from "./record/records.ts";
+import type { Settings } from "../config/schema.ts";
+import type { ListenEndpoint } from "../listen/endpoint.ts";
+import type { BoundSocket } from "../platform/bound-sockets.ts";
+import { type Answers, Channel } from "../platform/channel.ts";
+import type { Identity } from "../platform/identity.ts";
+import { endOf, letGo, startWorkerProcess, type WorkerEnd } from "../platform/worker-process.ts";
+import { confinement } from "../platform/privileges.ts";
+import type { Programs } from "../platform/commands.ts";
+import type { Level } from "../record/records.ts";
 import { type ProgramCalls, type ProgramNews, programsFor } from "./remote-programs.ts";
 import type { Orders, TablesNews, Worker, WorkerReport } from "./worker.ts";
 
@@ -124,7 +124,7 @@ export async function startWorker(
 
 /** The worker's program, in the language that we are in ourselves: dist/worker-main.js, or the source in a test. */
 const program = fileURLToPath(
-  new URL(`./worker-main${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url),
+  new URL(`./main${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url),
 );
 
 /** A worker that is still who we are starts its programs itself. */

@@ -1,7 +1,7 @@
 /** Lets the supervisor start programs for a worker that has given up the right to: both ends of it. */
 
-import type { Program, ProgramEnd, Programs, Running } from "./platform/commands.ts";
-import { receivedConnection, sendableOf } from "./platform/handed-sockets.ts";
+import type { Program, ProgramEnd, Programs, Running } from "../platform/commands.ts";
+import { receivedConnection, sendableOf } from "../platform/handed-sockets.ts";
 
 /** A program as it is sent; its connection comes beside it. */
 export interface ProgramOrder {

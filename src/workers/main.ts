@@ -2,18 +2,18 @@
 
 import { hostname } from "node:os";
 import { openRelay } from "./chosen-relay.ts";
-import { descriptorOf } from "./platform/bound-sockets.ts";
-import { Channel } from "./platform/channel.ts";
-import { localPrograms } from "./platform/commands.ts";
-import { dropPrivileges } from "./platform/privileges.ts";
-import { descriptorLimit, processId, setUmask } from "./platform/process.ts";
-import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "./platform/worker-process.ts";
-import { floodOf } from "./policy.ts";
-import { Journal } from "./record/journal.ts";
-import { openSinks } from "./record/sinks.ts";
+import { descriptorOf } from "../platform/bound-sockets.ts";
+import { Channel } from "../platform/channel.ts";
+import { localPrograms } from "../platform/commands.ts";
+import { dropPrivileges } from "../platform/privileges.ts";
+import { descriptorLimit, processId, setUmask } from "../platform/process.ts";
+import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "../platform/worker-process.ts";
+import { floodOf } from "../policy.ts";
+import { Journal } from "../record/journal.ts";
+import { openSinks } from "../record/sinks.ts";
 import { RemotePrograms } from "./remote-programs.ts";
 import { Worker } from "./worker.ts";
-import type { Birth, SupervisorCalls, WorkerCalls } from "./worker-port.ts";
+import type { Birth, SupervisorCalls, WorkerCalls } from "./port.ts";
 
 /** How often the number of sessions is told, where it has changed. */
 const tellMs = 250;

@@ -1,13 +1,13 @@
 /** Keeps the workers: as many as asked for, each with the same policy and the same sockets, and another one for each that dies. */
 
 import { performance } from "node:perf_hooks";
-import type { Front } from "./fronts.ts";
-import type { Answers } from "./platform/channel.ts";
-import type { WorkerEnd } from "./platform/worker-process.ts";
-import type { Policy } from "./policy.ts";
-import type { Journal } from "./record/journal.ts";
+import type { Front } from "../fronts.ts";
+import type { Answers } from "../platform/channel.ts";
+import type { WorkerEnd } from "../platform/worker-process.ts";
+import type { Policy } from "../policy.ts";
+import type { Journal } from "../record/journal.ts";
 import type { TablesNews, WorkerReport } from "./worker.ts";
-import type { WorkerNews, WorkerPort } from "./worker-port.ts";
+import type { WorkerNews, WorkerPort } from "./port.ts";
 
 export interface WorkforceOptions {
   /** How many; at least 1. */

@@ -1,9 +1,9 @@
 /** Chooses the relay of a process, and says which one it is. */
 
-import type { Settings } from "./config/schema.ts";
-import type { Journal } from "./record/journal.ts";
-import { chooseRelay } from "./relay/choose.ts";
-import type { Relay } from "./relay/relay.ts";
+import type { Settings } from "../config/schema.ts";
+import type { Journal } from "../record/journal.ts";
+import { chooseRelay } from "../relay/choose.ts";
+import type { Relay } from "../relay/relay.ts";
 
 /**
  * Never rejects.
