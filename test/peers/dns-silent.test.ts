@@ -97,7 +97,8 @@ for (const reverse of ["needed", "always"]) {
     t.diagnostic(
       `processor time of a connection: ${(sum.off / 5).toFixed(3)} ms without, ${(sum.silent / 5).toFixed(3)} ms with silent DNS; ratio ${ratio.toFixed(3)}`,
     );
-    assert.ok(ratio >= 0.9, `ratio ${ratio.toFixed(3)}`);
+    // The figure is that of "npm run bench:names"; this only tells when somebody waits who should not.
+    assert.ok(ratio >= 0.5, `ratio ${ratio.toFixed(3)}`);
   });
 }
 
