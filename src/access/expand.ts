@@ -4,7 +4,14 @@ import type { Endpoint, Fact, Request } from "./types.ts";
 /** The result of an expansion; `problems` are sentences for the log. */
 export type Expansion =
   | { readonly kind: "text"; readonly text: string; readonly problems: readonly string[] }
-  | { readonly kind: "need"; readonly fact: Fact }
+  /** `done` is expanded already, by what was known until now; `rest` is what a caller goes on with who keeps that. */
+  | {
+      readonly kind: "need";
+      readonly fact: Fact;
+      readonly done: string;
+      readonly rest: string;
+      readonly problems: readonly string[];
+    }
   /** Longer than `MAX_EXPANSION`. tcpd ends its process here; a rule that meets it refuses the client. */
   | { readonly kind: "tooLong"; readonly problem: string };
 
@@ -34,7 +41,8 @@ export function expand(text: string, request: Request): Expansion {
     result += text.slice(at, percent);
     const letter = text.charAt(percent + 1);
     const value = expansionOf(letter, request);
-    if (typeof value === "object") return { kind: "need", fact: value };
+    if (typeof value === "object")
+      return { kind: "need", fact: value, done: result, rest: text.slice(percent), problems };
     if (value === undefined) problems.push(`unrecognized %${letter}`);
     else result += value;
     if (result.length > MAX_EXPANSION) break;

@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
-import { expand } from "../access/expand.ts";
+import { expand, MAX_EXPANSION } from "../access/expand.ts";
 import type { Fact, Request } from "../access/types.ts";
 
 /** Finds one fact and gives the request with it; "unknown" at worst. */
@@ -108,17 +108,21 @@ async function fillIn(text: string, banner: Banner): Promise<Buffer | undefined>
   const pieces = [text.slice(0, start)];
   let { request } = banner;
   for (const line of linesOf(text.slice(start))) {
+    let done = "";
     let expansion = expand(line, request);
+    // What stands before a %n or %u is not told the name or the user that is looked up for it.
     while (expansion.kind === "need") {
+      for (const problem of expansion.problems) banner.warn(`banners: ${problem}`);
+      done += expansion.done;
       request = await banner.findFact(expansion.fact, request);
-      expansion = expand(line, request);
+      expansion = expand(expansion.rest, request);
     }
-    if (expansion.kind === "tooLong") {
-      banner.warn(`banners: ${expansion.problem}`);
+    if (expansion.kind === "tooLong" || done.length + expansion.text.length > MAX_EXPANSION) {
+      banner.warn(`banners: ${expansion.kind === "tooLong" ? expansion.problem : "expansion too long"}`);
       return undefined;
     }
     for (const problem of expansion.problems) banner.warn(`banners: ${problem}`);
-    pieces.push(expansion.text);
+    pieces.push(done, expansion.text);
   }
   return Buffer.from(pieces.join(""), "latin1");
 }
