@@ -56,7 +56,11 @@ const rows: [file: string, text: string, because: string][] = [
   ["%a %p %%\n", "192.0.2.1 0 %\r\n", "expansions are done"],
   ["%\n", "\n", "a % at the end takes the CR with it, as in libwrap: CR LF is there before the expansion"],
   ["hello %u@%n\n", "hello b_b@host.example\r\n", "what a line names is looked up, and made harmless"],
-  ["%h %n %h\n", "192.0.2.1 host.example host.example\r\n", "what stands before a look-up does not have its answer"],
+  [
+    "%h %n %h\n",
+    "192.0.2.1 host.example host.example\r\n",
+    "what stands before a look-up does not have its answer",
+  ],
   ["`$(reboot)`\n", "`$(reboot)`\r\n", "the text of the file is left as it is"],
 ];
 for (const [file, text, because] of rows)

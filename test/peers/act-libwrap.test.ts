@@ -11,7 +11,7 @@ import { Refusals } from "../../src/act/refuse.ts";
 import { serveBy } from "../../src/act/serve-by.ts";
 import { Spawns } from "../../src/act/spawn.ts";
 import { decide } from "../../src/access/decide.ts";
-import type { Request, Source } from "../../src/access/types.ts";
+import type { Fact, Request, Source } from "../../src/access/types.ts";
 import { loadTables } from "../../src/config/load.ts";
 import { localPrograms } from "../../src/platform/commands.ts";
 import { connectPair, readToEnd } from "../support/pair.ts";
@@ -77,12 +77,12 @@ async function weMake(t: TestContext, folder: string): Promise<Made> {
     client: { address: "127.0.0.1", port: accepted.remotePort ?? 0 },
     server: { address: "127.0.0.1", port: accepted.localPort ?? 0 },
   };
-  const findFact = async (_fact: unknown, known: Request): Promise<Request> => ({
-    ...known,
-    user: "unknown",
-    client: { ...known.client, name: "localhost" },
-    server: { ...known.server, name: "localhost" },
-  });
+  // One fact for one question: what nobody has asked for is not known to %h and %c.
+  const findFact = async ({ kind }: Fact, known: Request): Promise<Request> => {
+    if (kind === "user") return { ...known, user: "unknown" };
+    if (kind === "serverName") return { ...known, server: { ...known.server, name: "localhost" } };
+    return { ...known, client: { ...known.client, name: "localhost" } };
+  };
   let step = decide(tables, request);
   while (step.kind === "need") {
     request = await findFact(step.fact, request);
