@@ -6,6 +6,7 @@ import type { Request } from "../../src/access/types.ts";
 import { askIdent, maxReplyBytes, parseIdentReply } from "../../src/identify/ident.ts";
 import { Lookups } from "../../src/identify/lookups.ts";
 import { startIdent } from "../support/ident-server.ts";
+import { fuzzSeed } from "../support/fuzz-seed.ts";
 
 const ports = { client: 40000, server: 22 };
 
@@ -67,7 +68,7 @@ test(`F11: parseIdentReply gives a clean word for ${runs} arbitrary replies`, ()
       const user = parseIdentReply(line, ports);
       return /^[A-Za-z0-9._-]{1,127}$/.test(user) && (user === "unknown" || line.includes(user));
     }),
-    { numRuns: runs },
+    { numRuns: runs, seed: fuzzSeed },
   );
 });
 
