@@ -268,12 +268,20 @@ export function ruleAt(data: TableData, index: number): Rule | undefined {
 
 /** A rule by its number without its lists; undefined where there is none. */
 export function matchedAt(data: TableData, index: number): MatchedRule | undefined {
+  const second = data.places[index * 2 + 1];
+  if (second === undefined) return undefined;
+  // A rule on one line and without options, which most are, is not read again.
+  if ((second & (HAS_OPTIONS | IS_JOINED)) === 0) return { line: (second >>> 2) + 1 };
   const line = lineAt(data, index);
   if (line === undefined) return undefined;
-  const matched = { line: line.line, text: readable(line.text) };
-  const hasOptions = ((data.places[index * 2 + 1] ?? 0) & HAS_OPTIONS) !== 0;
-  const options = hasOptions ? splitRule(line.text)?.options : undefined;
-  return options === undefined ? matched : { ...matched, options };
+  const options = (second & HAS_OPTIONS) === 0 ? undefined : splitRule(line.text)?.options;
+  return options === undefined ? { line: line.line } : { line: line.line, options };
+}
+
+/** The text of a rule as written, continuation lines joined; undefined beyond the last one. */
+export function textAt(data: TableData, index: number): string | undefined {
+  const line = lineAt(data, index);
+  return line && readable(line.text);
 }
 
 function lineAt({ file, bytes, places }: TableData, index: number): LogicalLine | undefined {

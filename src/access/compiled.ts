@@ -1,6 +1,6 @@
 /** Compiled tables and lists, ready to be asked. */
 import type { HostList, MatchedRule, Rule, Rules, Table } from "./tables.ts";
-import { hasInterfaceOf, matchedAt, NO_GROUP, parseDaemons, ruleAt } from "./compile.ts";
+import { hasInterfaceOf, matchedAt, NO_GROUP, parseDaemons, ruleAt, textAt } from "./compile.ts";
 import type { TableData } from "./compile.ts";
 import { endOfText, type ListData } from "./compile-list.ts";
 import type { HostIndex } from "./host-index.ts";
@@ -139,6 +139,10 @@ class CompiledRules implements Rules {
 
   matched(index: number): MatchedRule | undefined {
     return matchedAt(this.data, index);
+  }
+
+  text(index: number): string | undefined {
+    return textAt(this.data, index);
   }
 
   *[Symbol.iterator](): Generator<Rule> {

@@ -1,6 +1,6 @@
 /** Tables and a request in; a verdict out, or the fact that is needed first. */
 import type { Diagnostic, Fact, Request, Step } from "./types.ts";
-import type { MatchedRule, Rule, Table, Tables } from "./tables.ts";
+import type { MatchedRule, Table, Tables } from "./tables.ts";
 import type { Groups, TableIndex } from "./compiled.ts";
 import { aboutRequest, matchClients, matchDaemon, matchRule, type Side, type Subject } from "./match.ts";
 import { findAddress, findAsking, type IndexedAddress } from "./host-index.ts";
@@ -9,11 +9,10 @@ import { matchList, type List } from "./list.ts";
 import type { DaemonPattern } from "./pattern.ts";
 import { NONE } from "./ranges.ts";
 import { applyOptions, placeProblem } from "./options.ts";
-import { readable } from "./text.ts";
 
 /** Where a search of one table has ended. */
 type Found =
-  | { readonly kind: "match"; readonly rule: MatchedRule }
+  | { readonly kind: "match"; readonly index: number; readonly rule: MatchedRule }
   | { readonly kind: "none" }
   | { readonly kind: "need"; readonly fact: Fact };
 
@@ -32,11 +31,11 @@ export function decide(tables: Tables, request: Request): Step {
   const { allow, deny, noMatch } = tables;
   const inAllow = findRule(allow, about);
   if (inAllow.kind === "need") return inAllow;
-  if (inAllow.kind === "match") return runRule(allow, inAllow.rule, tables, request, NOTHING);
+  if (inAllow.kind === "match") return runRule(allow, inAllow, tables, request, NOTHING);
   const before: readonly Diagnostic[] = allow.broken === undefined ? NOTHING : [allow.broken];
   const inDeny = findRule(deny, about);
   if (inDeny.kind === "need") return inDeny;
-  if (inDeny.kind === "match") return runRule(deny, inDeny.rule, tables, request, before);
+  if (inDeny.kind === "match") return runRule(deny, inDeny, tables, request, before);
   if (deny.broken === undefined)
     return { kind: noMatch, reason: "no_match", effects: NOTHING, diagnostics: before };
   return { kind: "refuse", reason: "error", effects: NOTHING, diagnostics: [...before, deny.broken] };
@@ -51,9 +50,11 @@ function findRule(table: Table, about: Subject): Found {
 }
 
 function askAll({ rules }: Table, about: Subject): Found {
+  let index = 0;
   for (const rule of rules) {
     const answer = matchRule(rule, about);
-    if (answer === true) return matched(rule);
+    if (answer === true) return { kind: "match", index, rule };
+    index++;
     if (answer !== false) return { kind: "need", fact: answer };
   }
   return NOT_FOUND;
@@ -77,7 +78,7 @@ function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, 
     const rule = index.scannedRule(place, groups);
     if (rule === undefined) continue;
     const answer = index.isGrouped(place) ? matchClients(rule, about) : matchRule(rule, about);
-    if (answer === true) return matched(rule);
+    if (answer === true) return { kind: "match", index: index.scanned[place] ?? 0, rule };
     if (answer !== false) return { kind: "need", fact: answer };
   }
   if (limit === NONE) return NOT_FOUND;
@@ -87,12 +88,7 @@ function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, 
   const answer = inDoubt === undefined || matchClients(inDoubt, about);
   if (typeof answer === "object") return { kind: "need", fact: answer };
   const rule = rules.matched(found);
-  return rule === undefined ? NOT_FOUND : { kind: "match", rule };
-}
-
-function matched({ line, text, options }: Rule): Found {
-  const rule = { line, text: readable(text) };
-  return { kind: "match", rule: options === undefined ? rule : { ...rule, options } };
+  return rule === undefined ? NOT_FOUND : { kind: "match", index: found, rule };
 }
 
 function openGroups(index: TableIndex, about: Subject): Groups {
@@ -103,14 +99,14 @@ function openGroups(index: TableIndex, about: Subject): Groups {
 
 function runRule(
   table: Table,
-  rule: MatchedRule,
+  { index, rule }: Extract<Found, { kind: "match" }>,
   tables: Tables,
   request: Request,
   before: readonly Diagnostic[],
 ): Step {
   const { file } = table;
   const { line, options } = rule;
-  const place = { file, line, text: rule.text };
+  const place = { file, line, index };
   const usual = table === tables.allow ? "allow" : "refuse";
   if (options === undefined) {
     return { kind: usual, reason: "rule", rule: place, effects: NOTHING, diagnostics: before };

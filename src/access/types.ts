@@ -76,8 +76,8 @@ export interface Command {
 export interface RuleReference {
   readonly file: string;
   readonly line: number;
-  /** The rule as written, continuation lines joined. */
-  readonly text: string;
+  /** Its number in the table, counted from 0; `ruleText` gives what was written there. */
+  readonly index: number;
 }
 
 /** A side effect that a rule asks for, in the order of its options. `access/` only names it; `act/` does it. */

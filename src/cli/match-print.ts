@@ -6,6 +6,8 @@ import { printDiagnostic } from "./settings.ts";
 /** A verdict with how it came about. */
 export interface Decided {
   readonly verdict: Verdict;
+  /** The rule as written; absent where none has decided. */
+  readonly ruleText?: string;
   /** With every fact that was needed. */
   readonly request: Request;
   /** What was done for it, a sentence each, for --trace. */
@@ -18,13 +20,13 @@ export interface Decided {
 const words = { allow: "granted", refuse: "denied", twist: "delegated" } as const;
 
 /** One line of JSON: verdict, file, line, rule, reason, diagnostics; and what the rule would do besides. */
-export function printJson({ verdict, assumed }: Decided): string {
+export function printJson({ verdict, ruleText, assumed }: Decided): string {
   const { kind, rule, reason, diagnostics, effects, severity } = verdict;
   return JSON.stringify({
     verdict: kind,
     file: rule?.file ?? null,
     line: rule?.line ?? null,
-    rule: rule?.text ?? null,
+    rule: ruleText ?? null,
     reason,
     diagnostics,
     ...(effects.length > 0 && { effects }),
@@ -35,7 +37,10 @@ export function printJson({ verdict, assumed }: Decided): string {
 }
 
 /** Lines for people: what is known, the rule, the verdict; a name from DNS is printed escaped. */
-export function printText({ verdict, request, steps, assumed }: Decided, isTraced: boolean): string {
+export function printText(
+  { verdict, ruleText = "", request, steps, assumed }: Decided,
+  isTraced: boolean,
+): string {
   const { rule, reason, diagnostics } = verdict;
   const lines = [
     ...known("client", request.client),
@@ -47,7 +52,7 @@ export function printText({ verdict, request, steps, assumed }: Decided, isTrace
     ...assumed.map((line) => `assumed:  aclexec "${printable(line)}" succeeds`),
     rule === undefined
       ? `matched:  ${reason === "no_match" ? "no rule" : "a table that cannot be read"}`
-      : `matched:  ${rule.file} line ${rule.line}: ${printable(rule.text)}`,
+      : `matched:  ${rule.file} line ${rule.line}: ${printable(ruleText)}`,
     ...(verdict.kind === "twist" ? [`command:  ${printable(verdict.command.line)}`] : []),
     `access:   ${words[verdict.kind]}`,
   ];

@@ -3,6 +3,7 @@
 import { createInterface } from "node:readline";
 import { decide } from "../access/decide.ts";
 import { hostNames } from "../access/host-names.ts";
+import { ruleText } from "../access/rule-text.ts";
 import type { Tables } from "../access/tables.ts";
 import type { Endpoint, Fact, Request } from "../access/types.ts";
 import { loadTables } from "../config/load.ts";
@@ -154,7 +155,7 @@ async function decideCase(
     forwardNames.length === 0 ? asked : { ...asked, client: { ...asked.client, forwardNames } };
   for (;;) {
     const step = decide(tables, request);
-    if (step.kind !== "need") return { verdict: step, request, steps, assumed };
+    if (step.kind !== "need") return withText(tables, { verdict: step, request, steps, assumed });
     const { fact } = step;
     const isName = fact.kind === "clientName" || fact.kind === "serverName";
     request = isName ? await lookups.find(fact, request, never) : assume(fact, request, assumed);
@@ -168,9 +169,14 @@ function decideAsGiven(tables: Tables, asked: Request): Decided {
   let request = asked;
   for (;;) {
     const step = decide(tables, request);
-    if (step.kind !== "need") return { verdict: step, request, steps: [], assumed };
+    if (step.kind !== "need") return withText(tables, { verdict: step, request, steps: [], assumed });
     request = assume(step.fact, request, assumed);
   }
+}
+
+function withText(tables: Tables, decided: Decided): Decided {
+  const { rule } = decided.verdict;
+  return rule === undefined ? decided : { ...decided, ruleText: ruleText(tables, rule) };
 }
 
 /** `match` runs no commands (aclexec counts as success) and asks no ident server. */

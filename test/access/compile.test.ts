@@ -1,7 +1,14 @@
 /** What compiling a table leaves: groups, places, and the rules that are asked one by one. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compileTable, matchedAt, NO_GROUP, ruleAt, type TableData } from "../../src/access/compile.ts";
+import {
+  compileTable,
+  matchedAt,
+  NO_GROUP,
+  ruleAt,
+  type TableData,
+  textAt,
+} from "../../src/access/compile.ts";
 import { compileList } from "../../src/access/compile-list.ts";
 
 interface Heard {
@@ -65,12 +72,15 @@ test("each rule is found again where it stands, with its line, text and options"
     { line: 8, text: "m: n:", options: "" },
   ];
   for (const [index, rule] of rules.entries()) {
-    assert.deepEqual(matchedAt(data, index), rule);
+    const { text: written, ...matched } = rule;
+    assert.deepEqual(matchedAt(data, index), matched);
+    assert.equal(textAt(data, index), written);
     const { line, text, options } = ruleAt(data, index) ?? {};
     assert.deepEqual({ line, text, ...(options !== undefined && { options }) }, rule);
   }
   for (const index of [-1, rules.length]) {
     assert.equal(matchedAt(data, index), undefined);
+    assert.equal(textAt(data, index), undefined);
     assert.equal(ruleAt(data, index), undefined);
   }
 });

@@ -38,7 +38,7 @@ const request = { daemon: "sshd", client: { ...about.client, name: "host.example
 const verdict = {
   kind: "allow",
   reason: "rule",
-  rule: { file: "/etc/hosts.allow", line: 12, text: "sshd: .example" },
+  rule: { file: "/etc/hosts.allow", line: 12, index: 3 },
   effects: [],
   diagnostics: [],
 } as const;

@@ -34,7 +34,7 @@ const request = {
   server: about.server,
   user: "bob",
 };
-const rule = { file: "/etc/hosts.allow", line: 3, text: "sshd: ALL" };
+const rule = { file: "/etc/hosts.allow", line: 3, index: 0 };
 const allow: Verdict = { kind: "allow", reason: "rule", rule, effects: [], diagnostics: [] };
 const refuse: Verdict = { ...allow, kind: "refuse" };
 const twist: Verdict = { ...allow, kind: "twist", command: { line: "/bin/echo hello", environment: {} } };
