@@ -20,6 +20,7 @@ import {
 import { describeTlvs } from "./identify/proxy-tlvs.ts";
 import { requestOf } from "./identify/request.ts";
 import type { Limits } from "./listen/limits.ts";
+import { type Deadline, startDeadline } from "./platform/deadline.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import { DialError } from "./relay/dial.ts";
@@ -115,9 +116,8 @@ class ProxyRefused extends Error {
 /** Asks the tables about the client, finds what they need, and asks again; every round adds a fact, so it ends. */
 async function judge(connection: Connection, peer: Request): Promise<Decision> {
   const { service, ports, session } = connection;
-  let deadline: AbortSignal | undefined; // most decisions need none: a timer for each would cost more than they do
-  const limit = (): AbortSignal =>
-    (deadline ??= AbortSignal.any([session.signal, AbortSignal.timeout(service.decisionMs)]));
+  let deadline: Deadline | undefined; // most decisions need none: a timer for each would cost more than they do
+  const limit = (): AbortSignal => (deadline ??= startDeadline(service.decisionMs, session.signal)).signal;
   try {
     let request = service.proxies === undefined ? peer : await findAnnounced(connection, peer, limit());
     request = withForwardNames(request, ports);
@@ -132,8 +132,10 @@ async function judge(connection: Connection, peer: Request): Promise<Decision> {
       limit().throwIfAborted();
     }
   } catch (cause) {
-    if (deadline?.aborted !== true) throw cause;
+    if (deadline?.signal.aborted !== true) throw cause;
     throw new DecisionTimeout(`no verdict within ${service.decisionMs} ms`, { cause });
+  } finally {
+    deadline?.clear();
   }
 }
 

@@ -2,6 +2,7 @@
 
 import type { Endpoint, Fact, Request } from "../access/types.ts";
 import { askIdent } from "./ident.ts";
+import { startDeadline } from "../platform/deadline.ts";
 import type { FoundName } from "./reverse-dns.ts";
 import { ReverseDns } from "./reverse-dns.ts";
 import { Slots } from "./slots.ts";
@@ -106,16 +107,18 @@ export class Lookups {
 
   async #user(request: Request, withinMs: number | undefined, signal: AbortSignal): Promise<string> {
     const limitMs = Math.min(withinMs ?? this.#options.identTimeoutMs, maxTimerMs);
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
-    const release = await this.#identSlots.take(limit);
-    if (release === undefined) return "unknown";
+    const limit = startDeadline(limitMs, signal);
+    const release = await this.#identSlots.take(limit.signal);
     try {
+      if (release === undefined) return "unknown";
       const { client, server } = request;
-      return await askIdent({ client, server, port: this.#options.identPort ?? identPort, signal: limit });
+      const port = this.#options.identPort ?? identPort;
+      return await askIdent({ client, server, port, signal: limit.signal });
     } catch {
       return "unknown"; // a fault of ours must not leave the connection undecided
     } finally {
-      release();
+      limit.clear();
+      release?.();
     }
   }
 

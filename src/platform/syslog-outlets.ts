@@ -8,6 +8,7 @@ import { connect, isIP } from "node:net";
 import type { Outlet } from "./outlet.ts";
 import { shorten } from "./syslog.ts";
 import { UnixDatagram } from "./unix-datagram.ts";
+import { startDeadline } from "./deadline.ts";
 
 /** How long a connection to a receiver may take, name look-up included. */
 const CONNECT_MS = 5000;
@@ -201,13 +202,14 @@ class StreamOutlet implements Outlet {
     socket.unref();
     // A receiver says nothing; reading tells us at once when it goes away.
     socket.resume();
+    const limit = startDeadline(CONNECT_MS, this.#closing.signal);
     try {
-      await once(socket, "connect", {
-        signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(CONNECT_MS)]),
-      });
+      await once(socket, "connect", { signal: limit.signal });
     } catch (error) {
       socket.destroy();
       throw error;
+    } finally {
+      limit.clear();
     }
     socket.on("error", () => undefined);
     socket.on("end", () => socket.destroy());
