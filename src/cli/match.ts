@@ -145,7 +145,8 @@ async function decideCase(
   const steps = [
     ...[tables.allow, tables.deny].map(({ file, rules }) => `${file} has ${countOf(rules.length, "rule")}`),
     ...(forward?.snapshot() ?? []).map(
-      ({ name, addresses, status }) => `${name} has ${addresses.join(", ") || "no address"} (${status})`,
+      ({ name, addresses, status, ageMs = Number.NaN }) =>
+        `${name} has ${addresses.join(", ") || "no address"} (${status}${Number.isNaN(ageMs) ? "" : `, ${Math.round(ageMs)} ms old`})`,
     ),
   ];
   const assumed: string[] = [];

@@ -186,6 +186,6 @@ test("match --trace shows the addresses of host names with names.forward, and le
   const config = flags[5]?.replace("hosts.deny", "tcpwrapd.yaml") ?? "";
   writeFileSync(config, `names: {forward: true, servers: ["${dns.address}"]}\n`);
   const ran = await runCommand(["match", "-c", config, ...flags.slice(2), "--trace", "sshd", "192.0.2.7"]);
-  assert.match(ran.output, /^step: +home\.dyn\.test has 192\.0\.2\.7 \(ok\)$/m);
+  assert.match(ran.output, /^step: +home\.dyn\.test has 192\.0\.2\.7 \(ok, \d+ ms old\)$/m);
   assert.equal(ran.status, 0, ran.output);
 });
