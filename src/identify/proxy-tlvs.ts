@@ -1,6 +1,7 @@
 /** The extensions of a version 2 PROXY header: their bounds, their checksum, and their names for the record. */
 
 import type { Tlv } from "./proxy-types.ts";
+import { crc32c } from "../platform/crc32c.ts";
 
 /**
  * Splits a block into its extensions: one byte of type, two of length, the value.
@@ -62,13 +63,6 @@ export function describeTlvs(
     });
 }
 
-/** The Castagnoli checksum (RFC 3720 appendix B.4), as an unsigned number of 32 bits. */
-export function crc32c(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = (crc >>> 8) ^ (crcTable[(crc ^ byte) & 255] ?? 0);
-  return (crc ^ 0xffffffff) >>> 0;
-}
-
 const tlvHeadBytes = 3;
 const [checksumType, paddingType] = [0x03, 0x04];
 const checksumBytes = 4;
@@ -82,12 +76,6 @@ const tlvNames: ReadonlyMap<number, string> = new Map([
   [0x20, "ssl"],
   [0x30, "netns"],
 ]);
-
-const crcTable = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-  return crc >>> 0;
-});
 
 function valueAt(block: Uint8Array, at: number): Uint8Array | undefined {
   if (at + tlvHeadBytes > block.length) return undefined;

@@ -2,6 +2,8 @@
 
 import ipaddr from "ipaddr.js";
 
+import { crc32c } from "../platform/crc32c.ts";
+
 /** One end of the client's connection. */
 export interface ProxyEndpoint {
   /** Numeric, canonical or IPv4-mapped; a zone (`%eth0`) is left out. */
@@ -122,14 +124,4 @@ function tlv(type: number, value: Buffer): Buffer {
   const head = Buffer.from([type, 0, 0]);
   head.writeUInt16BE(value.length, 1);
   return Buffer.concat([head, value]);
-}
-
-/** CRC-32C (Castagnoli), reflected; RFC 3720 section 12.1. Only small blocks come here. */
-function crc32c(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0x82f63b78 : 0);
-  }
-  return ~crc >>> 0;
 }

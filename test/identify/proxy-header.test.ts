@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { beginsProxyHeader, parseProxyHeader } from "../../src/identify/proxy-header.ts";
-import { crc32c, describeTlvs } from "../../src/identify/proxy-tlvs.ts";
+import { describeTlvs } from "../../src/identify/proxy-tlvs.ts";
+import { crc32c } from "../../src/platform/crc32c.ts";
 import type { Parsed } from "../../src/identify/proxy-types.ts";
 import {
   addresses6,

@@ -1,6 +1,6 @@
 /** Builds PROXY headers for tests, right ones and wrong ones. */
 
-import { crc32c } from "../../src/identify/proxy-tlvs.ts";
+import { crc32c } from "../../src/platform/crc32c.ts";
 
 export const signature = Buffer.from("0d0a0d0a000d0a515549540a", "hex");
 

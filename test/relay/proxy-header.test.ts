@@ -6,7 +6,7 @@ import { createServer, type AddressInfo, type Socket } from "node:net";
 import { test } from "node:test";
 
 import { parseProxyHeader } from "../../src/identify/proxy-header.ts";
-import { crc32c } from "../../src/identify/proxy-tlvs.ts";
+import { crc32c } from "../../src/platform/crc32c.ts";
 import { dial } from "../../src/relay/dial.ts";
 import { buildProxyHeader } from "../../src/relay/proxy-header.ts";
 
