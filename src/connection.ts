@@ -77,8 +77,7 @@ export async function serve(client: Socket, service: Service, ports: SharedPorts
       processId: ports.processId,
     });
     record(connection, decision);
-    if (!(await ports.journal.audited(session.signal)))
-      throw new Error("an audit log has not taken the record");
+    if (ports.journal.hasAudit) await waitForAudit(connection);
     nameLater(connection, decision);
     const acted = await carryOut(connection, decision);
     if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
@@ -191,6 +190,17 @@ function record({ client, service, entry, session }: Connection, decision: Decis
       return entry.refused(decision);
     case "twist":
       return entry.twisted({ verdict, request, generation, command: verdict.command.line });
+  }
+}
+
+/** Nothing is done about a decision before every audit log has its record; the service's limit holds here too. */
+async function waitForAudit({ service, ports, session }: Connection): Promise<void> {
+  const deadline = startDeadline(service.decisionMs, session.signal);
+  try {
+    if (!(await ports.journal.audited(deadline.signal)))
+      throw new Error("an audit log has not taken the record");
+  } finally {
+    deadline.clear();
   }
 }
 

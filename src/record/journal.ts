@@ -153,6 +153,11 @@ export class Journal {
     return this.#sinks.map((sink) => sink.state());
   }
 
+  /** Whether a connection has to wait for `audited`. */
+  get hasAudit(): boolean {
+    return this.#sinks.some((sink) => sink.isAudit === true);
+  }
+
   /**
    * Waits until every audit sink has what was written so far; for a connection that must not go on without a trace.
    *

@@ -4,9 +4,11 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { RunningDaemon } from "../support/daemon.ts";
 import { startDns } from "../support/dns-server.ts";
+import { bindAndNeverRead, temporaryFolder } from "../support/unix-receiver.ts";
 import { startBackend, talk } from "../support/peers.ts";
 
 const service = (more: string): string =>
@@ -293,4 +295,25 @@ test("B10: the extensions of a header are in the record, printable", async (t) =
     { name: "authority", value: "host" },
     { name: "unique_id", value: "0x01ff" },
   ]);
+});
+
+test("K3: an audit log whose receiver never reads lets nobody in, and holds nobody beyond the limit", async (t) => {
+  const socket = join(temporaryFolder(t), "log");
+  const close = await bindAndNeverRead(socket);
+  t.after(close);
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: `${service(`backend: "${backend.address}", decisionTimeout: 300ms`)}log: [{to: stdout, format: json}, {to: syslog, socket: ${socket}, audit: true}]\n`,
+    allow: "",
+    deny: "",
+  });
+  // The kernel queues some datagrams for the receiver; behind them the log is full.
+  let ended = "";
+  for (let client = 0; client < 1500 && ended !== "ECONNRESET"; client += 1) {
+    ({ end: ended } = await talk(daemon.port("sshd"), { say: "x" }));
+  }
+  assert.equal(ended, "ECONNRESET");
+  const end = await daemon.find(({ event, detail }) => event === "end" && /audit/.test(detail ?? ""));
+  assert.equal(end.cause, "internal");
 });
