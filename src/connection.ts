@@ -1,16 +1,11 @@
 /** The life of one connection, from accept to its last record; the only file that knows the order of the stages. */
 
 import type { Socket } from "node:net";
-import { decide } from "./access/decide.ts";
-import type { Fact, Request, Verdict } from "./access/types.ts";
-import type { Aclexecs } from "./act/aclexec.ts";
+import type { Request } from "./access/types.ts";
 import { act, type Acted, type ActPorts } from "./act/act.ts";
 import { handOver } from "./act/hand-over.ts";
 import type { Lingers } from "./act/linger.ts";
 import { reset } from "./act/refuse.ts";
-import type { LiveTables } from "./config/live.ts";
-import type { ForwardNames } from "./identify/forward-names.ts";
-import type { Lookups } from "./identify/lookups.ts";
 import {
   announcedRequest,
   proxyDefaults,
@@ -19,8 +14,17 @@ import {
 } from "./identify/proxy-protocol.ts";
 import { describeTlvs } from "./identify/proxy-tlvs.ts";
 import { requestOf } from "./identify/request.ts";
+import {
+  type Decision,
+  DecisionTimeout,
+  type FindClient,
+  findFact,
+  judge,
+  type JudgePorts,
+  warner,
+} from "./judge.ts";
 import type { Limits } from "./listen/limits.ts";
-import { type Deadline, startDeadline } from "./platform/deadline.ts";
+import { startDeadline } from "./platform/deadline.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import { DialError } from "./relay/dial.ts";
@@ -30,14 +34,9 @@ import type { Service } from "./service.ts";
 import type { Session, Sessions } from "./sessions.ts";
 
 /** What all connections share. */
-export interface SharedPorts {
+export interface SharedPorts extends JudgePorts {
   readonly journal: Journal;
   readonly limits: Limits;
-  readonly tables: Pick<LiveTables, "fresh" | "settled">;
-  readonly lookups: Lookups;
-  /** Names in the tables that lead to an address; absent = rules look at reverse names only. */
-  readonly forwardNames?: Pick<ForwardNames, "namesOf"> | undefined;
-  readonly aclexecs: Aclexecs;
   readonly act: Omit<ActPorts, "refusal" | "findFact" | "warn" | "signal">;
   readonly lingers: Lingers;
   readonly relay: Relay;
@@ -70,12 +69,8 @@ export async function serve(client: Socket, service: Service, ports: SharedPorts
   try {
     if (peer === undefined) return entry.refused({ reason: "aborted" });
     if (place === undefined) return entry.refused({ reason: "limit" });
-    const decision = await judge(connection, {
-      daemon,
-      client: from,
-      server: at,
-      processId: ports.processId,
-    });
+    const asked = { daemon, client: from, server: at, processId: ports.processId };
+    const decision = await judge(connection, asked, clientFinder(connection));
     record(connection, decision);
     if (ports.journal.hasAudit) await waitForAudit(connection);
     nameLater(connection, decision);
@@ -94,48 +89,15 @@ export async function serve(client: Socket, service: Service, ports: SharedPorts
   }
 }
 
-/** What the tables said, about what, and by which generation of them. */
-interface Decision {
-  readonly verdict: Verdict;
-  /** With every fact that a rule asked for. */
-  readonly request: Request;
-  readonly generation: number;
-}
-
-/** Thrown when there is no verdict within the service's limit; the client is refused. */
-class DecisionTimeout extends Error {
-  override readonly name = "DecisionTimeout";
-}
-
 /** Thrown when a PROXY header is missing, wrong, or sent by somebody who may not; the message says which. */
 class ProxyRefused extends Error {
   override readonly name = "ProxyRefused";
 }
 
-/** Asks the tables about the client, finds what they need, and asks again; every round adds a fact, so it ends. */
-async function judge(connection: Connection, peer: Request): Promise<Decision> {
-  const { service, ports, session } = connection;
-  let deadline: Deadline | undefined; // most decisions need none: a timer for each would cost more than they do
-  const limit = (): AbortSignal => (deadline ??= startDeadline(service.decisionMs, session.signal)).signal;
-  try {
-    let request = service.proxies === undefined ? peer : await findAnnounced(connection, peer, limit());
-    request = withForwardNames(request, ports);
-    const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(limit()));
-    for (;;) {
-      const step = decide(tables, request);
-      if (step.kind !== "need") {
-        if (step.kind !== "refuse") session.judged = request;
-        return { verdict: step, request, generation: number };
-      }
-      request = await find(connection, step.fact, request, limit());
-      limit().throwIfAborted();
-    }
-  } catch (cause) {
-    if (deadline?.signal.aborted !== true) throw cause;
-    throw new DecisionTimeout(`no verdict within ${service.decisionMs} ms`, { cause });
-  } finally {
-    deadline?.clear();
-  }
+/** Undefined where nobody may announce clients. */
+function clientFinder(connection: Connection): FindClient | undefined {
+  if (connection.service.proxies === undefined) return undefined;
+  return (peer, signal) => findAnnounced(connection, peer, signal);
 }
 
 /** Who the client is behind a peer that may send a PROXY header; from everybody else such a header is refused. */
@@ -160,23 +122,6 @@ async function findAnnounced(
 
 /** How long a client that may not send a PROXY header is watched for one; its first bytes come with the handshake. */
 const strangerMs = 100;
-
-/** With the names in the tables that lead to the client's address by themselves (`names.forward`). */
-function withForwardNames(request: Request, { forwardNames }: SharedPorts): Request {
-  const names = forwardNames?.namesOf(request.client.address) ?? [];
-  return names.length === 0 ? request : { ...request, client: { ...request.client, forwardNames: names } };
-}
-
-async function find(
-  { ports, entry }: Connection,
-  fact: Fact,
-  request: Request,
-  signal: AbortSignal,
-): Promise<Request> {
-  if (fact.kind !== "aclexec") return await ports.lookups.find(fact, request, signal);
-  const outcome = await ports.aclexecs.run(fact.command, { signal, warn: warner(entry, ports) });
-  return { ...request, commands: [...(request.commands ?? []), outcome] };
-}
 
 /** Writes the decision down before anything is done about it. */
 function record({ client, service, entry, session }: Connection, decision: Decision): void {
@@ -223,7 +168,7 @@ function portsOfAct(connection: Connection): ActPorts {
   return {
     ...ports.act,
     refusal: service.refusal,
-    findFact: (fact, request) => find(connection, fact, request, session.signal),
+    findFact: (fact, request) => findFact(connection, fact, request, session.signal),
     warn: warner(entry, ports),
     signal: session.signal,
   };
@@ -307,10 +252,6 @@ function recordFailure(cause: unknown, entry: Entry): void {
   } else {
     entry.failed(cause);
   }
-}
-
-function warner({ id, service }: Entry, { journal }: SharedPorts): (message: string) => void {
-  return (message) => journal.warn({ service, id, code: "act", message });
 }
 
 /** The request of a client that was gone before anybody could see who it was. */
