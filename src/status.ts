@@ -5,7 +5,7 @@ import { type Front, printFront } from "./fronts.ts";
 import type { Diagnostic } from "./access/types.ts";
 import { addCounters, createCounters } from "./record/counters.ts";
 import type { SinkState } from "./record/sink.ts";
-import type { TablesNews, WorkerReport } from "./workers/worker.ts";
+import type { TablesNews, WorkerReport } from "./workers/orders.ts";
 
 /** What the supervisor knows by itself. */
 export type Own = Pick<Status, "version" | "pid" | "state" | "lost" | "unconfirmed"> & {

@@ -11,7 +11,8 @@ import { confinement } from "../platform/privileges.ts";
 import type { Programs } from "../platform/commands.ts";
 import type { Level } from "../record/records.ts";
 import { type ProgramCalls, type ProgramNews, programsFor } from "./remote-programs.ts";
-import type { Orders, TablesNews, Worker, WorkerReport } from "./worker.ts";
+import type { Orders, TablesNews, WorkerReport } from "./orders.ts";
+import type { Worker } from "./worker.ts";
 
 /** What a supervisor asks of a worker. Everything rejects with `ChannelClosed` when the worker is gone. */
 export interface WorkerPort {

@@ -2,38 +2,33 @@
 
 import type { Socket } from "node:net";
 import { isDeepStrictEqual } from "node:util";
-import { decide } from "../access/decide.ts";
 import { hostNames } from "../access/host-names.ts";
 import type { Tables } from "../access/tables.ts";
-import type { Diagnostic, Request } from "../access/types.ts";
 import { Aclexecs } from "../act/aclexec.ts";
 import { Lingers } from "../act/linger.ts";
 import { Refusals } from "../act/refuse.ts";
 import { Spawns } from "../act/spawn.ts";
 import { limitStarts } from "../act/start-rate.ts";
 import { type Generation, LiveTables, type TablesChange } from "../config/live.ts";
-import type { ServiceSettings } from "../config/schema.ts";
 import { serve, type SharedPorts } from "../connection.ts";
 import { History } from "../history.ts";
-import { type ForwardName, ForwardNames } from "../identify/forward-names.ts";
+import { ForwardNames } from "../identify/forward-names.ts";
 import { GatewayWatch } from "../identify/gateway-watch.ts";
 import { Lookups } from "../identify/lookups.ts";
-import { parseNetworks } from "../identify/networks.ts";
-import { type ListenEndpoint, printEndpoint } from "../listen/endpoint.ts";
+import type { ListenEndpoint } from "../listen/endpoint.ts";
 import { clientsFor, Limits } from "../listen/limits.ts";
 import { Listener } from "../listen/listener.ts";
 import type { Programs } from "../platform/commands.ts";
 import { defaultGateways } from "../platform/gateways.ts";
 import type { Policy } from "../policy.ts";
-import type { Counters } from "../record/counters.ts";
-import type { OpenSession } from "../record/entry.ts";
 import type { Journal } from "../record/journal.ts";
-import type { SinkState } from "../record/sink.ts";
 import { BackendNames } from "../relay/backend-names.ts";
-import { Backends } from "../relay/backends.ts";
 import type { Relay } from "../relay/relay.ts";
 import type { Service } from "../service.ts";
 import { Sessions } from "../sessions.ts";
+import { newsOf, type Orders, type TablesNews, type WorkerReport } from "./orders.ts";
+import { isRefused } from "./recheck.ts";
+import { servicesOf } from "./services.ts";
 
 /** What a worker is made of; everything that touches the machine is handed in. */
 export interface WorkerOptions {
@@ -45,40 +40,6 @@ export interface WorkerOptions {
   readonly maxDescriptors: number;
   /** Hears of every change of the tables, the first one included. */
   readonly onTables: (news: TablesNews) => void;
-}
-
-/** What a worker shall do from now on. */
-export interface Orders {
-  readonly policy: Policy;
-  /** The service of each listening socket, by the socket's key. */
-  readonly routes: ReadonlyMap<string, string>;
-  /** How many workers share the limits. */
-  readonly workers: number;
-  /** The number of the first generation of its tables, where it has none yet. */
-  readonly firstGeneration: number;
-  /** Generations up to this one have their record already. */
-  readonly recordedGeneration: number;
-  /** One worker of several writes what becomes of the tables. */
-  readonly recordsTables: boolean;
-}
-
-/** The tables that a worker has in force. */
-export interface TablesNews {
-  readonly generation: number;
-  readonly allowRules: number;
-  readonly denyRules: number;
-  readonly diagnostics: readonly Diagnostic[];
-}
-
-/** How a worker stands. */
-export interface WorkerReport {
-  readonly pid: number;
-  readonly tables: TablesNews;
-  readonly sessions: readonly OpenSession[];
-  readonly counters: ReadonlyMap<string, Readonly<Counters>>;
-  readonly sinks: readonly SinkState[];
-  /** The host names of the tables with their addresses (`names.forward`). */
-  readonly forwardNames: readonly ForwardName[];
 }
 
 /** Bounds of what rules can make us do; each is for a whole worker. */
@@ -131,12 +92,7 @@ export class Worker {
         ? maxClients
         : Math.min(maxClients, Math.ceil(limits.connections / orders.workers)),
     );
-    this.#services = new Map(
-      Object.entries(settings.services).map(([name, service]) => [
-        name,
-        serviceOf(name, service, orders.workers, this.#backendNames.resolve),
-      ]),
-    );
+    this.#services = servicesOf(settings.services, orders.workers, this.#backendNames.resolve);
     const hasSameNames =
       isDeepStrictEqual(before?.settings.names, settings.names) &&
       isDeepStrictEqual(before?.settings.ident, settings.ident);
@@ -309,22 +265,10 @@ export class Worker {
   async #recheck(tables: Tables): Promise<void> {
     await Promise.all(
       this.#sessions.judged().map(async ({ id, judged, signal }) => {
-        if (judged !== undefined && (await this.#isRefused(judged, tables, signal)))
+        if (judged !== undefined && (await isRefused(judged, tables, this.#lookups, signal)))
           this.#sessions.cut(id, "kicked", "policy_revoked");
       }),
     );
-  }
-
-  async #isRefused(judged: Request, tables: Tables, signal: AbortSignal): Promise<boolean> {
-    for (let request = judged; ;) {
-      const step = decide(tables, request);
-      if (step.kind !== "need") return step.kind === "refuse";
-      // A command of aclexec is not run again for a session that is open: it would be asked about a client that it let in.
-      if (step.fact.kind === "aclexec")
-        request = { ...request, commands: [...(request.commands ?? []), "succeeded"] };
-      else if (this.#lookups === undefined) return true;
-      else request = await this.#lookups.find(step.fact, request, signal);
-    }
   }
 
   #news(): TablesNews {
@@ -363,45 +307,4 @@ export class Worker {
       sessions: this.#sessions,
     };
   }
-}
-
-/** More of them than this are not sent from process to process. */
-const maxDiagnostics = 100;
-
-function newsOf({ generation, allowRules, denyRules, diagnostics }: TablesNews): TablesNews {
-  return { generation, allowRules, denyRules, diagnostics: diagnostics.slice(0, maxDiagnostics) };
-}
-
-function serviceOf(
-  name: string,
-  settings: ServiceSettings,
-  workers: number,
-  resolve: BackendNames["resolve"],
-): Service {
-  const { acceptFrom } = settings.proxyProtocol;
-  return {
-    name,
-    daemon: settings.daemon ?? name,
-    ...targetOf(settings, resolve),
-    refusal: settings.refuse,
-    ...(acceptFrom.length > 0 && {
-      proxies: { networks: parseNetworks(acceptFrom).networks, timeoutMs: settings.proxyProtocol.timeout },
-    }),
-    connectTimeoutMs: settings.connectTimeout,
-    idleMs: settings.idleTimeout,
-    decisionMs: settings.decisionTimeout,
-    maxConnections: Math.ceil(settings.maxConnections / workers),
-  };
-}
-
-function targetOf(
-  { backend, exec, proxyProtocol }: ServiceSettings,
-  resolve: BackendNames["resolve"],
-): Pick<Service, "target" | "targetText"> {
-  if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
-  if (backend === undefined) throw new Error("a service without a target: the schema lets none through");
-  const { send } = proxyProtocol;
-  const backends = new Backends({ addresses: backend, resolve });
-  const target = { kind: "backend", backends, ...(send !== undefined && { sendProxy: send }) } as const;
-  return { target, targetText: backend.map(printEndpoint).join(", ") };
 }

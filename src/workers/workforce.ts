@@ -6,7 +6,7 @@ import type { Answers } from "../platform/channel.ts";
 import type { WorkerEnd } from "../platform/worker-process.ts";
 import type { Policy } from "../policy.ts";
 import type { Journal } from "../record/journal.ts";
-import type { TablesNews, WorkerReport } from "./worker.ts";
+import type { TablesNews, WorkerReport } from "./orders.ts";
 import type { WorkerNews, WorkerPort } from "./port.ts";
 
 export interface WorkforceOptions {

@@ -1,0 +1,50 @@
+/** What a supervisor and its workers tell each other, as data that can be sent. */
+
+import type { Diagnostic } from "../access/types.ts";
+import type { ForwardName } from "../identify/forward-names.ts";
+import type { Policy } from "../policy.ts";
+import type { Counters } from "../record/counters.ts";
+import type { OpenSession } from "../record/entry.ts";
+import type { SinkState } from "../record/sink.ts";
+
+/** What a worker shall do from now on. */
+export interface Orders {
+  readonly policy: Policy;
+  /** The service of each listening socket, by the socket's key. */
+  readonly routes: ReadonlyMap<string, string>;
+  /** How many workers share the limits. */
+  readonly workers: number;
+  /** The number of the first generation of its tables, where it has none yet. */
+  readonly firstGeneration: number;
+  /** Generations up to this one have their record already. */
+  readonly recordedGeneration: number;
+  /** One worker of several writes what becomes of the tables. */
+  readonly recordsTables: boolean;
+}
+
+/** The tables that a worker has in force. */
+export interface TablesNews {
+  readonly generation: number;
+  readonly allowRules: number;
+  readonly denyRules: number;
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** How a worker stands. */
+export interface WorkerReport {
+  readonly pid: number;
+  readonly tables: TablesNews;
+  readonly sessions: readonly OpenSession[];
+  readonly counters: ReadonlyMap<string, Readonly<Counters>>;
+  readonly sinks: readonly SinkState[];
+  /** The host names of the tables with their addresses (`names.forward`). */
+  readonly forwardNames: readonly ForwardName[];
+}
+
+/** More of them than this are not sent from process to process. */
+const maxDiagnostics = 100;
+
+/** Tables as they are told of: with no more diagnostics than anybody reads. */
+export function newsOf({ generation, allowRules, denyRules, diagnostics }: TablesNews): TablesNews {
+  return { generation, allowRules, denyRules, diagnostics: diagnostics.slice(0, maxDiagnostics) };
+}
