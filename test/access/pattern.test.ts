@@ -186,9 +186,9 @@ for (const [list, matches, because] of lists) {
   });
 }
 
-test("a list of eighty thousand EXCEPT needs no stack", () => {
-  assert.equal(isAllowed(`sshd: ALL${" EXCEPT ALL".repeat(80_000)}`, "192.0.2.1"), true);
-  assert.equal(isAllowed(`sshd: ALL${" EXCEPT ALL".repeat(79_999)}`, "192.0.2.1"), false);
+test("a list of twenty thousand EXCEPT needs no stack", () => {
+  assert.equal(isAllowed(`sshd: ALL${" EXCEPT ALL".repeat(20_000)}`, "192.0.2.1"), true);
+  assert.equal(isAllowed(`sshd: ALL${" EXCEPT ALL".repeat(19_999)}`, "192.0.2.1"), false);
 });
 
 test("matchGlob takes time by the product of the lengths at most", () => {

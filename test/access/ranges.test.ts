@@ -1,7 +1,7 @@
 /** Address prefixes as ranges: the same first rule as asking every prefix in order. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { maskWord, type Words } from "../../src/access/addresses.ts";
+import type { Words } from "../../src/access/addresses.ts";
 import { findIpv4, findIpv6, NONE, RangesBuilder } from "../../src/access/ranges.ts";
 
 type Prefix = [address: number, bits: number, group?: number];
@@ -193,9 +193,9 @@ for (const [width, count] of [
         const first = prefixes.findIndex(
           (prefix) =>
             prefix.group === group &&
-            [0, 1, 2, 3].slice(0, width).every((index) => {
-              const mask = maskWord(prefix.bits, index);
-              return (prefix.words[index]! & mask) === (address[index]! & mask);
+            prefix.words.slice(0, width).every((word, index) => {
+              const kept = 2 ** Math.max(0, Math.min(32, 32 * (index + 1) - prefix.bits));
+              return Math.floor(word / kept) === Math.floor(address[index]! / kept);
             }),
         );
         const found = width === 1 ? findIpv4(ranges, group, address[0]) : findIpv6(ranges, group, address);
