@@ -9,6 +9,9 @@ import type { Sink, SinkState } from "./sink.ts";
 const BATCH_LINES = 256;
 const BATCH_CHARACTERS = 64 * 1024;
 
+/** After a send, what comes within so long goes out together: a write for each connection costs more than the connection's verdict. */
+const GATHER_MS = 5;
+
 /** Waits before the next try, doubled each time: for a receiver that is full, and for one that is away. */
 const FULL_WAIT_MS = { first: 1, last: 250 } as const;
 const AWAY_WAIT_MS = { first: 100, last: 5000 } as const;
@@ -31,7 +34,7 @@ export interface QueuedSinkOptions {
   readonly now?: () => number;
 }
 
-/** Lines are formed when they are written, and sent once per turn of the event loop, many at a time. */
+/** Lines are formed when they are written; the first is sent in the next turn of the event loop, those after it many at a time. */
 export class QueuedSink implements Sink {
   readonly name: string;
   readonly isAudit: boolean;
@@ -125,6 +128,7 @@ export class QueuedSink implements Sink {
           // A full receiver that has taken some is reading: the next turn finds it with room again.
           this.#returned();
           waitMs = 0;
+          await this.#gather();
         } else {
           waitMs = await this.#wait(waitMs, FULL_WAIT_MS);
         }
@@ -214,9 +218,21 @@ export class QueuedSink implements Sink {
     }
   }
 
+  /** Leaves time for more lines to come, unless there are enough, or somebody waits for each of them. */
+  async #gather(): Promise<void> {
+    if (this.isAudit || this.#isClosing || this.#lines.length >= BATCH_LINES) return;
+    await this.#sleep(GATHER_MS);
+  }
+
   /** @returns the wait after this one, should it not help; a closing sink gives its last tries a short one */
   async #wait(lastMs: number, { first, last }: { first: number; last: number }): Promise<number> {
     const ms = Math.min(Math.max(first, lastMs * 2), this.#isClosing ? first : last);
+    await this.#sleep(ms);
+    return ms;
+  }
+
+  /** Ends early when the sink closes. */
+  async #sleep(ms: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms);
       timer.unref();
@@ -226,6 +242,5 @@ export class QueuedSink implements Sink {
       };
     });
     this.#wake = undefined;
-    return ms;
   }
 }

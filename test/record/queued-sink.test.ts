@@ -69,6 +69,22 @@ test("lines of one turn of the event loop go out together, in order", async () =
   assert.ok(outlet.isClosed);
 });
 
+test("lines that follow a send gather for a moment, and a close does not wait for it", async () => {
+  const outlet = new Scripted();
+  const sink = sinkOn(outlet);
+  sink.write(record("first"));
+  await outlet.until(1);
+  sink.write(record("second"));
+  await new Promise(setImmediate); // another turn of the event loop
+  sink.write(record("third"));
+  await outlet.until(3);
+  assert.deepEqual(outlet.batches, [1, 2]);
+  sink.write(record("last"));
+  await sink.close(5000);
+  assert.deepEqual(outlet.batches, [1, 2, 1]);
+  assert.equal(sink.state().lostLines, 0);
+});
+
 test("K3: what a full receiver did not take is sent again from there, nothing twice", async () => {
   const outlet = new Scripted();
   outlet.behaviour = 1;
