@@ -7,6 +7,11 @@ export type Words = readonly [number, number, number, number];
 /** An IPv4 number that inet_addr(3) cannot tell from its error value: 255.255.255.255. */
 const INADDR_NONE = 0xffffffff;
 
+const COLON = 58;
+const DOT = 46;
+/** No character. */
+const END = -1;
+
 /**
  * Reads a dotted quad as tcpd does: it counts four runs of text between dots, and leaves the rest to inet_addr(3), for
  * which each part is decimal, octal with a leading 0, or 0x hex, and white space ends the address.
@@ -101,7 +106,7 @@ function parseWords(text: string): Words | undefined {
   let count = 0;
   let gap = -1;
   let at = 0;
-  if (text.startsWith("::")) {
+  if (text.charCodeAt(0) === COLON && text.charCodeAt(1) === COLON) {
     gap = 0;
     at = 2;
   }
@@ -109,7 +114,8 @@ function parseWords(text: string): Words | undefined {
     const start = at;
     let group = 0;
     for (let digit = hexDigit(text, at); digit >= 0; digit = hexDigit(text, ++at)) group = group * 16 + digit;
-    if (text[at] === ".") {
+    const after = at < text.length ? text.charCodeAt(at) : END;
+    if (after === DOT) {
       const quad = parsePlainQuad(text.slice(start));
       if (quad === undefined || count > 6) return undefined;
       groups[count++] = quad >>> 16;
@@ -118,17 +124,22 @@ function parseWords(text: string): Words | undefined {
     }
     if (at === start || at > start + 4 || count === 8) return undefined;
     groups[count++] = group;
-    if (at === text.length) break;
-    if (text[at++] !== ":" || at === text.length) return undefined;
-    if (text[at] !== ":") continue;
+    if (after === END) break;
+    if (after !== COLON || ++at === text.length) return undefined;
+    if (text.charCodeAt(at) !== COLON) continue;
     if (gap >= 0) return undefined;
     gap = count;
     at++;
   }
   if (gap < 0 ? count !== 8 : count === 8) return undefined;
-  if (gap >= 0) groups.splice(gap, 0, ...groups.splice(count, 8 - count));
-  const word = (index: number): number => (groups[index * 2] ?? 0) * 65536 + (groups[index * 2 + 1] ?? 0);
-  return [word(0), word(1), word(2), word(3)];
+  // What stands behind the gap belongs at the end.
+  for (let to = 7, from = count - 1; gap >= 0 && to >= gap; to--, from--)
+    groups[to] = from < gap ? 0 : (groups[from] ?? 0);
+  return [word(groups, 0), word(groups, 2), word(groups, 4), word(groups, 6)];
+}
+
+function word(groups: readonly number[], at: number): number {
+  return (groups[at] ?? 0) * 65536 + (groups[at + 1] ?? 0);
 }
 
 /** The value of the hex digit at a place; -1 where there is none. */

@@ -67,11 +67,11 @@ function askAll({ rules }: Table, about: Subject): Found {
 function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, about: Subject): Found {
   const groups = index.groupsOf(about.daemon, about.port) ?? openGroups(index, about);
   const { numbers, flags } = groups;
-  const { name, forwardNames, ask }: Side = about.client;
+  const { hashed, forwardNames, ask }: Side = about.client;
   let found = findAddress(index.hosts, address, numbers, flags);
   let asking = NONE;
-  if (name === undefined) asking = findAsking(index.hosts, numbers);
-  else found = Math.min(found, findText(index.hosts.names, name, flags, true));
+  if (hashed === undefined) asking = findAsking(index.hosts, numbers);
+  else found = Math.min(found, findText(index.hosts.names, hashed, flags, true));
   for (const each of forwardNames) found = Math.min(found, findExactName(index.hosts.names, each, flags));
   const limit = Math.min(found, asking);
   for (let place = 0; (index.scanned[place] ?? NONE) < limit; place++) {

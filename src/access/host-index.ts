@@ -1,14 +1,18 @@
 /** Host patterns in an index: which rule comes first for an address, for a name, and which first wants to know the name. */
 import { maskWord, parseIpv6, type Words } from "./addresses.ts";
-import type { HasInterface, HostPattern } from "./pattern.ts";
-import { EXACT, findText, NamesBuilder, PREFIX, SUFFIX, type NamesData } from "./names.ts";
-import { findIpv4, findIpv6, NONE, RangesBuilder, type RangesData } from "./ranges.ts";
+import { subject, type HasInterface, type HostPattern } from "./pattern.ts";
+import { EXACT, findText, hashText, NamesBuilder, PREFIX, SUFFIX, type NamesData } from "./names.ts";
+import { BLOCK_BITS, type BlocksData, findInBlock, makeBlocks, NO_BLOCKS } from "./blocks.ts";
+import { Prefixes } from "./prefixes.ts";
+import { findIpv4, findIpv6, makeRanges, NONE, type RangesData } from "./ranges.ts";
 import { Numbers } from "./growing.ts";
 import { byteString } from "./text.ts";
 
 /** The index of a table or of a `/file`. A rank is the number of a rule, or of a word in a file. Flat. */
 export interface HostIndex {
   readonly ipv4: RangesData;
+  /** The narrower prefixes of IPv4, where there are many. */
+  readonly blocks: BlocksData;
   readonly ipv6: RangesData;
   readonly names: NamesData;
   /** Per group, the first rank that holds ALL. */
@@ -47,13 +51,16 @@ const CLASSES = Uint8Array.from({ length: 256 }, (_, code) => {
   return /[A-Za-z_-]/.test(char) ? LETTER : /[0-9]/.test(char) ? DIGIT : char === "." ? NAME_DOT : 0;
 });
 
+/** Fewer prefixes are found as fast without blocks, which take a quarter of a megabyte. */
+const WORTH_BLOCKS = 4096;
+
 /** The longest reserved word; a plain name that is longer cannot be one. */
 const LONGEST_WORD = 6;
 
 /** Takes words in the order of their rules. */
 export class HostIndexBuilder {
-  private readonly ipv4 = new RangesBuilder(1);
-  private readonly ipv6 = new RangesBuilder(4);
+  private readonly ipv4 = new Prefixes(1);
+  private readonly ipv6 = new Prefixes(4);
   private readonly names = new NamesBuilder();
   private readonly firstAll = new Numbers();
   private readonly firstAsking = new Numbers();
@@ -101,9 +108,11 @@ export class HostIndexBuilder {
 
   build(): HostIndex {
     const groups = this.firstAll.length;
+    const isLarge = this.ipv4.length >= WORTH_BLOCKS;
     return {
-      ipv4: this.ipv4.build(groups),
-      ipv6: this.ipv6.build(groups),
+      ipv4: makeRanges(this.ipv4, groups, isLarge ? BLOCK_BITS - 1 : 32),
+      blocks: isLarge ? makeBlocks(this.ipv4) : NO_BLOCKS,
+      ipv6: makeRanges(this.ipv6, groups),
       names: this.names.build(),
       firstAll: this.firstAll.toArray(),
       firstAsking: this.firstAsking.toArray(),
@@ -203,11 +212,15 @@ export class HostIndexBuilder {
   }
 }
 
-/** Makes an address ready; undefined where it is in no usual form, so that no index knows it. `text` as for `matchText`. */
-export function indexedAddress(text: string): IndexedAddress | undefined {
+/** Makes an address ready, as it came; undefined where it is in no usual form, so that no index knows it. */
+export function indexedAddress(address: string): IndexedAddress | undefined {
+  // Most are dotted quads, and one look tells.
+  const usual = usualQuad(address);
+  if (usual >= 0) return { text: address, quad: usual, words: undefined };
+  const text = subject(address);
   const quad = usualQuad(text);
   if (quad >= 0) return { text, quad, words: undefined };
-  const words = parseIpv6(text, () => true);
+  const words = parseIpv6(text, anyInterface);
   return words === undefined && text !== "unknown" ? undefined : { text, quad, words };
 }
 
@@ -229,8 +242,9 @@ export function findAddress(
     if (quad >= 0) best = Math.min(best, findIpv4(index.ipv4, group, quad));
     else if (words !== undefined) best = Math.min(best, findIpv6(index.ipv6, group, words));
   }
+  if (quad >= 0) best = Math.min(best, findInBlock(index.blocks, quad, flags));
   const mayEndInText = quad < 0 || index.names.hasDigitSuffixes;
-  return mayEndInText ? Math.min(best, findText(index.names, text, flags, false)) : best;
+  return mayEndInText ? Math.min(best, findText(index.names, hashText(text), flags, false)) : best;
 }
 
 /** The first rank in one of the groups that asks for the name of a client whose address it does not match. */
@@ -238,6 +252,10 @@ export function findAsking(index: HostIndex, groups: readonly number[]): number 
   let best = NONE;
   for (const group of groups) best = Math.min(best, index.firstAsking[group] ?? NONE);
   return best;
+}
+
+function anyInterface(): boolean {
+  return true;
 }
 
 /** A number of one or two digits that ends where the word ends; 0 for anything else. */

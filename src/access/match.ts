@@ -4,7 +4,7 @@ import type { HostList, Rule, Tables } from "./tables.ts";
 import type { ClientPattern, DaemonPattern, HostPattern, TextPattern } from "./pattern.ts";
 import { matchNet4, matchNet6, matchText, subject } from "./pattern.ts";
 import { findAddress, findAsking, indexedAddress, type IndexedAddress } from "./host-index.ts";
-import { findExactName, findText } from "./names.ts";
+import { findExactName, findText, hashText, type HashedText } from "./names.ts";
 import { matchList, type Answer } from "./list.ts";
 import { isInNetgroup } from "./netgroup.ts";
 import { NONE } from "./ranges.ts";
@@ -17,6 +17,8 @@ export interface Side {
   readonly address: string;
   /** Lower case; absent = not asked. */
   readonly name: string | undefined;
+  /** The name for an index. */
+  readonly hashed: HashedText | undefined;
   /** Names that lead to the address, in lower case: a pattern that is one of them matches without the name. */
   readonly forwardNames: readonly string[];
   /** The fact to ask for while the name is absent. */
@@ -128,7 +130,8 @@ function matchHostList(list: HostList, side: Side, tables: Tables): Answer {
   }
   const { numbers, flags } = ONE_GROUP;
   let found = findAddress(index.hosts, side.indexed, numbers, flags);
-  if (side.name !== undefined) found = Math.min(found, findText(index.hosts.names, side.name, flags, true));
+  if (side.hashed !== undefined)
+    found = Math.min(found, findText(index.hosts.names, side.hashed, flags, true));
   for (const name of side.forwardNames)
     found = Math.min(found, findExactName(index.hosts.names, name, flags));
   const asking = side.name === undefined ? findAsking(index.hosts, numbers) : NONE;
@@ -150,11 +153,16 @@ function isKnownName(name: string): boolean {
   return name !== "unknown" && name !== "paranoid";
 }
 
-function sideOf(endpoint: Endpoint, ask: Fact): Side {
-  const address = subject(endpoint.address);
-  const name = endpoint.name === undefined ? undefined : subject(endpoint.name);
+function sideOf({ address, name, forwardNames = NO_NAMES }: Endpoint, ask: Fact): Side {
+  const hashed = name === undefined ? undefined : hashedName(name);
   // Only a name with a colon could be taken for an IPv6 address.
-  const isUsual = name === undefined || !name.includes(":");
-  const { forwardNames = NO_NAMES } = endpoint;
-  return { address, name, forwardNames, ask, indexed: isUsual ? indexedAddress(address) : undefined };
+  const isUsual = hashed === undefined || hashed.isPlain || !hashed.text.includes(":");
+  const indexed = isUsual ? indexedAddress(address) : undefined;
+  const text = indexed === undefined ? subject(address) : indexed.text;
+  return { address: text, name: hashed?.text, hashed, forwardNames, ask, indexed };
+}
+
+function hashedName(name: string): HashedText {
+  const hashed = hashText(name);
+  return hashed.isPlain ? hashed : hashText(subject(name));
 }

@@ -17,14 +17,15 @@ export interface NamesData {
   readonly entries: Uint32Array<ArrayBuffer>;
   /** Per slot: hash and number of the entry, counted from 1 (0 = free). Their number is a power of two. */
   readonly slots: Uint32Array<ArrayBuffer>;
-  readonly hasSuffixes: boolean;
-  readonly hasPrefixes: boolean;
+  /** Per kind of text a bit for each number of dots that some text has; the last one is for 31 and more. */
+  readonly dots: Uint32Array<ArrayBuffer>;
   /** Some suffix is digits and dots only, so that an IPv4 address may end in it. */
   readonly hasDigitSuffixes: boolean;
 }
 
 const STRIDE = 4;
 const DOT = 46;
+const COLON = 58;
 const START = 0x811c9dc5;
 const PRIME = 0x01000193;
 
@@ -32,8 +33,7 @@ const PRIME = 0x01000193;
 export class NamesBuilder {
   private readonly pool = new Bytes();
   private readonly entries = new Numbers(256);
-  private hasSuffixes = false;
-  private hasPrefixes = false;
+  private readonly dots = new Uint32Array(3);
   private hasDigitSuffixes = false;
 
   get length(): number {
@@ -58,9 +58,14 @@ export class NamesBuilder {
     this.entries.push(form(to - from, kind, mayBeName));
     this.entries.push(rank);
     this.entries.push(group);
-    for (let at = from; at < to; at++) this.pool.push(lower(bytes[at] ?? 0));
-    this.hasSuffixes ||= kind === SUFFIX;
-    this.hasPrefixes ||= kind === PREFIX;
+    let dots = 0;
+    for (let at = from; at < to; at++) {
+      const code = bytes[at] ?? 0;
+      if (code === DOT) dots++;
+      this.pool.push(lower(code));
+    }
+    // What is cut back leaves its bit, which costs a look and no more.
+    this.dots[kind] = (this.dots[kind] ?? 0) | bitOf(dots);
     this.hasDigitSuffixes ||= kind === SUFFIX && !mayBeName;
   }
 
@@ -71,43 +76,65 @@ export class NamesBuilder {
   }
 
   build(): NamesData {
-    const { hasSuffixes, hasPrefixes, hasDigitSuffixes } = this;
+    const { dots, hasDigitSuffixes } = this;
     const pool = this.pool.toArray();
     const entries = this.entries.toArray();
     let size = 4;
     while (size < this.length * 2) size *= 2;
     const slots = new Uint32Array(size * 2);
     for (let entry = 0; entry < entries.length; entry += STRIDE) place(entry, entries, pool, slots);
-    return { pool, entries, slots, hasSuffixes, hasPrefixes, hasDigitSuffixes };
+    return { pool, entries, slots, dots, hasDigitSuffixes };
   }
+}
+
+/** A text that is looked for, with the hashes by which any table finds it: made once, however many tables are asked. */
+export interface HashedText {
+  /** Lower case. */
+  readonly text: string;
+  /** For each dot, from the right, where it stands and the hash of what begins there. */
+  readonly ends: readonly number[];
+  /** The hash of the whole. */
+  readonly whole: number;
+  /** It is ASCII in lower case and without colon, as names are; found on the way, as one look at each character is dear enough. */
+  readonly isPlain: boolean;
+}
+
+/** Makes a text ready to be looked for. */
+export function hashText(text: string): HashedText {
+  const ends: number[] = [];
+  let hash = START;
+  let isPlain = true;
+  for (let at = text.length - 1; at >= 0; at--) {
+    const code = text.charCodeAt(at);
+    hash = Math.imul(hash ^ code, PRIME);
+    if (code === DOT) ends.push(at, hash);
+    else if (code === COLON || code > 127 || (code >= 65 && code <= 90)) isPlain = false;
+  }
+  return { text, ends, whole: hash, isPlain };
 }
 
 /**
  * The first rule that a text meets, in one of the groups; NONE if there is none.
  *
- * @param text lower case
  * @param groups says for each group whether it counts
  * @param isName leaves out what is never compared with names
  */
-export function findText(names: NamesData, text: string, groups: Uint8Array, isName: boolean): number {
+export function findText(names: NamesData, hashed: HashedText, groups: Uint8Array, isName: boolean): number {
+  const { text, ends, whole } = hashed;
+  const exact = names.dots[EXACT] ?? 0;
+  const suffix = names.dots[SUFFIX] ?? 0;
+  const prefix = names.dots[PREFIX] ?? 0;
+  const dots = ends.length >>> 1;
   let best = NONE;
-  let hash = START;
-  for (let at = text.length - 1; at >= 0; at--) {
-    const code = text.charCodeAt(at);
-    hash = Math.imul(hash ^ code, PRIME);
-    if (code === DOT && at > 0 && names.hasSuffixes) {
-      best = probe(names, mix(hash, SUFFIX), text, at, text.length, SUFFIX, groups, isName, best);
-    }
+  if ((exact & bitOf(dots)) !== 0)
+    best = probe(names, mix(whole, EXACT), text, 0, text.length, EXACT, groups, isName, best);
+  for (let dot = 0; suffix !== 0 && dot < dots; dot++) {
+    const at = ends[dot * 2] ?? 0;
+    if ((suffix & bitOf(dot + 1)) === 0 || at === 0) continue;
+    const hash = mix(ends[dot * 2 + 1] ?? 0, SUFFIX);
+    best = probe(names, hash, text, at, text.length, SUFFIX, groups, isName, best);
   }
-  best = probe(names, mix(hash, EXACT), text, 0, text.length, EXACT, groups, isName, best);
-  if (!names.hasPrefixes) return best;
-  hash = START;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    hash = Math.imul(hash ^ code, PRIME);
-    if (code === DOT) best = probe(names, mix(hash, PREFIX), text, 0, at + 1, PREFIX, groups, isName, best);
-  }
-  return best;
+  return prefix === 0 ? best : findPrefix(names, text, prefix, groups, isName, best);
 }
 
 /** The first rule that holds this whole text as a name, in one of the groups; NONE if there is none. `text`: lower case. */
@@ -125,6 +152,26 @@ export function* exactNames({ pool, entries }: NamesData): Generator<string> {
     const from = entries[entry] ?? 0;
     yield byteString(pool, from, from + (form >>> 3));
   }
+}
+
+function findPrefix(
+  names: NamesData,
+  text: string,
+  dotsOfAny: number,
+  groups: Uint8Array,
+  isName: boolean,
+  before: number,
+): number {
+  let best = before;
+  let hash = START;
+  let dots = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    hash = Math.imul(hash ^ code, PRIME);
+    if (code === DOT && (dotsOfAny & bitOf(++dots)) !== 0)
+      best = probe(names, mix(hash, PREFIX), text, 0, at + 1, PREFIX, groups, isName, best);
+  }
+  return best;
 }
 
 function probe(
@@ -180,6 +227,11 @@ function place(entry: number, entries: Uint32Array, pool: Uint8Array, slots: Uin
   }
   slots[slot] = hash;
   slots[slot + 1] = entry / STRIDE + 1;
+}
+
+/** The bit of a number of dots. */
+function bitOf(dots: number): number {
+  return 1 << Math.min(dots, 31);
 }
 
 function form(length: number, kind: Kind, mayBeName: boolean): number {

@@ -1,6 +1,7 @@
 /** Address prefixes of one kind as ranges that do not overlap: the first rule for an address in a logarithm of steps. */
 import { maskWord, type Words } from "./addresses.ts";
 import { Numbers } from "./growing.ts";
+import type { Prefixes } from "./prefixes.ts";
 
 /** No rule. The largest number that the engine keeps without a box of its own. */
 export const NONE = 0x7fffffff;
@@ -10,138 +11,37 @@ export const NONE = 0x7fffffff;
  * Ranges that a rule further up covers have vanished. Flat, so that it moves between threads for nothing.
  */
 export interface RangesData {
-  /** 32-bit words of an address: 1 (IPv4) or 4 (IPv6). */
-  readonly width: 1 | 4;
-  /** Beginnings, `width` words each, ascending within a group. */
+  /** Beginnings, 1 word (IPv4) or 4 (IPv6) each, ascending within a group. */
   readonly starts: Uint32Array<ArrayBuffer>;
   readonly ranks: Uint32Array<ArrayBuffer>;
   /** Where the ranges of each group begin in `ranks`; one more entry than groups. */
   readonly groups: Uint32Array<ArrayBuffer>;
-  /** For each group, the place in `buckets` where its table by the upper 16 bits begins; NONE = it has none. */
-  readonly bucketsOf: Uint32Array<ArrayBuffer>;
-  /** For each value of the upper 16 bits, the last range that begins at or before it. */
-  readonly buckets: Uint32Array<ArrayBuffer>;
 }
 
-/** A group with fewer ranges is searched without a table by the upper 16 bits. */
-const WORTH_BUCKETS = 4096;
-const BUCKETS = 65536;
-
-/** Fewer entries are sorted faster by comparing them. */
-const WORTH_RADIX = 4096;
-
-/** Collects prefixes and makes ranges of them. */
-export class RangesBuilder {
-  readonly width: 1 | 4;
-  private readonly words = new Numbers();
-  private readonly bits = new Numbers();
-  private readonly ranks = new Numbers();
-  private readonly groups = new Numbers();
-
-  constructor(width: 1 | 4) {
-    this.width = width;
-  }
-
-  get length(): number {
-    return this.ranks.length;
-  }
-
-  /** Adds a prefix; bits of the address below it are taken off. Ranks come in ascending order. */
-  add(address: readonly number[], bits: number, rank: number, group: number): void {
-    for (let word = 0; word < this.width; word++)
-      this.words.push(((address[word] ?? 0) & maskWord(bits, word)) >>> 0);
-    this.push(bits, rank, group);
-  }
-
-  /** As `add`, for one word whose lower bits are zero already. */
-  addWord(address: number, bits: number, rank: number, group: number): void {
-    this.words.push(address);
-    this.push(bits, rank, group);
-  }
-
-  /** Forgets what was added since the length was `length`. */
-  cutBack(length: number): void {
-    this.words.length = length * this.width;
-    this.bits.length = length;
-    this.ranks.length = length;
-    this.groups.length = length;
-  }
-
-  build(groupCount: number): RangesData {
-    const { width } = this;
-    const order = this.sorted();
-    const groups = new Uint32Array(groupCount + 1);
-    const output = new Output(width);
-    let at = 0;
-    for (let group = 0; group < groupCount; group++) {
-      groups[group] = output.ranks.length;
-      output.startGroup();
-      for (; at < order.length; at++) {
-        const entry = order[at] ?? 0;
-        if (this.groups.at(entry) !== group) break;
-        output.add(this.words, entry, this.bits.at(entry), this.ranks.at(entry));
-      }
-      output.endGroup();
+/**
+ * Makes ranges of prefixes.
+ *
+ * @param mostBits leaves out those that are narrower
+ */
+export function makeRanges(prefixes: Prefixes, groupCount: number, mostBits = 128): RangesData {
+  const { width, words, bits, ranks } = prefixes;
+  const keys = Array.from({ length: width * 2 }, (_, index) => prefixes.addressKey(index));
+  const order = prefixes.sorted([prefixes.groupKey(), ...keys]);
+  const groups = new Uint32Array(groupCount + 1);
+  const ranges = new DisjointRanges(width);
+  let at = 0;
+  for (let group = 0; group < groupCount; group++) {
+    groups[group] = ranges.ranks.length;
+    ranges.begin();
+    for (; at < order.length; at++) {
+      const entry = order[at] ?? 0;
+      if (prefixes.groups.at(entry) !== group) break;
+      if (bits.at(entry) <= mostBits) ranges.add(words, entry, bits.at(entry), ranks.at(entry));
     }
-    groups[groupCount] = output.ranks.length;
-    const starts = output.starts.toArray();
-    return { width, starts, ranks: output.ranks.toArray(), groups, ...makeBuckets(width, starts, groups) };
+    ranges.end();
   }
-
-  private push(bits: number, rank: number, group: number): void {
-    this.bits.push(bits);
-    this.ranks.push(rank);
-    this.groups.push(group);
-  }
-
-  /** Entries by group, then address, then the wider prefix first. */
-  private sorted(): Uint32Array {
-    return this.length < WORTH_RADIX ? this.sortedByComparing() : this.sortedByRadix();
-  }
-
-  private sortedByComparing(): Uint32Array {
-    const { width } = this;
-    return Uint32Array.from({ length: this.length }, (_, index) => index).sort((one, other) => {
-      let difference = this.groups.at(one) - this.groups.at(other);
-      for (let word = 0; word < width && difference === 0; word++) {
-        difference = this.words.at(one * width + word) - this.words.at(other * width + word);
-      }
-      return difference === 0 ? this.bits.at(one) - this.bits.at(other) : difference;
-    });
-  }
-
-  /** Time grows with the number of entries only. */
-  private sortedByRadix(): Uint32Array {
-    const { width, length } = this;
-    let order = new Uint32Array(length);
-    for (let index = 0; index < length; index++) order[index] = index;
-    let spare = new Uint32Array(length);
-    const next = new Uint32Array(BUCKETS + 1);
-    const pass = (keys: Numbers, stride: number, offset: number, shift: number): void => {
-      next.fill(0);
-      const values = keys.view();
-      for (let at = offset; at < values.length; at += stride) {
-        const key = ((values[at] ?? 0) >>> shift) & 0xffff;
-        next[key + 1] = (next[key + 1] ?? 0) + 1;
-      }
-      for (let key = 0; key < BUCKETS; key++) next[key + 1] = (next[key + 1] ?? 0) + (next[key] ?? 0);
-      for (let index = 0; index < length; index++) {
-        const entry = order[index] ?? 0;
-        const key = ((values[entry * stride + offset] ?? 0) >>> shift) & 0xffff;
-        const place = next[key] ?? 0;
-        spare[place] = entry;
-        next[key] = place + 1;
-      }
-      [order, spare] = [spare, order];
-    };
-    pass(this.bits, 1, 0, 0);
-    for (let word = width - 1; word >= 0; word--) {
-      pass(this.words, width, word, 0);
-      pass(this.words, width, word, 16);
-    }
-    pass(this.groups, 1, 0, 0);
-    return order;
-  }
+  groups[groupCount] = ranges.ranks.length;
+  return { starts: ranges.starts.toArray(), ranks: ranges.ranks.toArray(), groups };
 }
 
 /**
@@ -149,20 +49,10 @@ export class RangesBuilder {
  *
  * @param address 0 to 2^32-1
  */
-export function findIpv4(
-  { starts, ranks, groups, bucketsOf, buckets }: RangesData,
-  group: number,
-  address: number,
-): number {
-  let low = groups[group] ?? 0;
+export function findIpv4({ starts, ranks, groups }: RangesData, group: number, address: number): number {
+  const first = groups[group] ?? 0;
+  let low = first;
   let high = (groups[group + 1] ?? 0) - 1;
-  const first = low;
-  const table = bucketsOf[group] ?? NONE;
-  if (table !== NONE) {
-    const bucket = table + (address >>> 16);
-    low = buckets[bucket] ?? low;
-    high = buckets[bucket + 1] ?? high;
-  }
   // The last range that begins at or before the address.
   while (low <= high) {
     const middle = (low + high) >>> 1;
@@ -174,9 +64,9 @@ export function findIpv4(
 
 /** The first rule of a group whose prefix holds an IPv6 address; NONE if there is none. */
 export function findIpv6({ starts, ranks, groups }: RangesData, group: number, address: Words): number {
-  let low = groups[group] ?? 0;
+  const first = groups[group] ?? 0;
+  let low = first;
   let high = (groups[group + 1] ?? 0) - 1;
-  const first = low;
   while (low <= high) {
     const middle = (low + high) >>> 1;
     if (beginsAtOrBefore(starts, middle * 4, address)) low = middle + 1;
@@ -189,7 +79,7 @@ export function findIpv6({ starts, ranks, groups }: RangesData, group: number, a
  * Turns prefixes, sorted and either nested or apart, into ranges: a stack holds those that are open, each with the
  * first rule of all that are open.
  */
-class Output {
+export class DisjointRanges {
   readonly starts = new Numbers();
   readonly ranks = new Numbers();
   private readonly width: number;
@@ -198,17 +88,26 @@ class Output {
   private readonly best = new Numbers();
   /** Where the range at hand begins. */
   private readonly start: Uint32Array;
-  private groupStart = 0;
+  private first = 0;
 
   constructor(width: number) {
     this.width = width;
     this.start = new Uint32Array(width);
   }
 
-  startGroup(): void {
-    this.groupStart = this.ranks.length;
+  /** Forgets all ranges. */
+  clear(): void {
+    this.starts.length = 0;
+    this.ranks.length = 0;
+    this.first = 0;
   }
 
+  /** Begins a run of prefixes that has nothing to do with the one before. */
+  begin(): void {
+    this.first = this.ranks.length;
+  }
+
+  /** Adds the prefix that stands at a place of `words`. */
   add(words: Numbers, entry: number, bits: number, rank: number): void {
     const at = entry * this.width;
     while (this.best.length > 0 && this.endsBefore(words, at)) this.close();
@@ -222,7 +121,8 @@ class Output {
     this.emit(best);
   }
 
-  endGroup(): void {
+  /** Ends the run. */
+  end(): void {
     while (this.best.length > 0) this.close();
   }
 
@@ -251,11 +151,11 @@ class Output {
   }
 
   private emit(rank: number): void {
-    if (this.ranks.length > this.groupStart && this.beginsWhereTheLastDid()) {
+    if (this.ranks.length > this.first && this.beginsWhereTheLastDid()) {
       this.ranks.length--;
       this.starts.length -= this.width;
     }
-    const before = this.ranks.length > this.groupStart ? this.ranks.at(this.ranks.length - 1) : NONE;
+    const before = this.ranks.length > this.first ? this.ranks.at(this.ranks.length - 1) : NONE;
     if (before === rank) return;
     for (let word = 0; word < this.width; word++) this.starts.push(this.start[word] ?? 0);
     this.ranks.push(rank);
@@ -267,29 +167,6 @@ class Output {
       if (this.starts.at(at + word) !== this.start[word]) return false;
     return true;
   }
-}
-
-function makeBuckets(
-  width: number,
-  starts: Uint32Array,
-  groups: Uint32Array,
-): Pick<RangesData, "bucketsOf" | "buckets"> {
-  const bucketsOf = new Uint32Array(groups.length - 1).fill(NONE);
-  const buckets = new Numbers();
-  for (let group = 0; group < bucketsOf.length; group++) {
-    const first = groups[group] ?? 0;
-    const end = groups[group + 1] ?? 0;
-    if (width !== 1 || end - first < WORTH_BUCKETS) continue;
-    bucketsOf[group] = buckets.length;
-    let at = first;
-    for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      while (at < end && (starts[at] ?? 0) < bucket * 65536) at++;
-      // The range that begins before the bucket reaches into it.
-      buckets.push(Math.max(first, at - 1));
-    }
-    buckets.push(end - 1);
-  }
-  return { bucketsOf, buckets: buckets.toArray() };
 }
 
 function beginsAtOrBefore(starts: Uint32Array, at: number, address: Words): boolean {

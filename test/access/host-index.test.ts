@@ -8,7 +8,7 @@ import {
   indexedAddress,
   type HostIndex,
 } from "../../src/access/host-index.ts";
-import { findText } from "../../src/access/names.ts";
+import { findText, hashText } from "../../src/access/names.ts";
 import { parseHost } from "../../src/access/pattern.ts";
 import { NONE } from "../../src/access/ranges.ts";
 
@@ -152,6 +152,7 @@ const addresses: [text: string, quad: number | undefined, because: string][] = [
   ["1.2.3.4", 0x01020304, "a quad"],
   ["0.0.0.0", 0, "of zeros"],
   ["255.255.255.254", 0xfffffffe, "the last but one"],
+  ["::ffff:1.2.3.4", 0x01020304, "a mapped one"],
   ["unknown", -1, "an unknown address"],
   ["2001:db8::1", -1, "IPv6"],
   ["255.255.255.255", undefined, "the last one, which is in no net"],
@@ -193,7 +194,9 @@ function find(index: HostIndex, address: string, name?: string, groups: readonly
   const flags = new Uint8Array(index.firstAll.length);
   for (const group of groups) flags[group] = 1;
   const byAddress = findAddress(index, indexed, groups, flags);
-  return name === undefined ? byAddress : Math.min(byAddress, findText(index.names, name, flags, true));
+  return name === undefined
+    ? byAddress
+    : Math.min(byAddress, findText(index.names, hashText(name), flags, true));
 }
 
 /** Which parts hold something; for IPv4 how many addresses. */

@@ -1,8 +1,20 @@
 /** Texts in a hash table: the same first rule as asking every text in order. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EXACT, findText, NamesBuilder, PREFIX, SUFFIX } from "../../src/access/names.ts";
+import {
+  EXACT,
+  findText as findHashed,
+  hashText,
+  NamesBuilder,
+  type NamesData,
+  PREFIX,
+  SUFFIX,
+} from "../../src/access/names.ts";
 import { NONE } from "../../src/access/ranges.ts";
+
+function findText(names: NamesData, text: string, groups: Uint8Array, isName: boolean): number {
+  return findHashed(names, hashText(text), groups, isName);
+}
 
 const KINDS = [EXACT, SUFFIX, PREFIX] as const;
 type Entry = { text: string; kind: (typeof KINDS)[number]; mayBeName: boolean; group: number };
@@ -60,6 +72,33 @@ test("digits are compared with addresses and not with names", () => {
   assert.equal(findText(names, "0.0.2.1", ALL, false), 0);
   assert.equal(findText(names, "0.0.2.1", ALL, true), 1);
   assert.ok(!builderOf([entry(".test", SUFFIX), entry("1", EXACT, false)]).build().hasDigitSuffixes);
+});
+
+for (const [text, isPlain, because] of [
+  ["host-1_x.test", true, "letters, digits and signs"],
+  ["", true, "nothing"],
+  ["host.Test", false, "a capital"],
+  ["A", false, "the first one"],
+  ["Z", false, "the last one"],
+  ["@[`{/;", true, "what stands beside capitals and the colon"],
+  ["fe80::1", false, "a colon"],
+  ["h\u00f6st", false, "a letter beyond ASCII"],
+  ["\x7f", true, "the last of ASCII"],
+] as const) {
+  test(`${JSON.stringify(text)} is ${isPlain ? "plain" : "not plain"}: ${because}`, () => {
+    assert.equal(hashText(text).isPlain, isPlain);
+    assert.equal(hashText(text).text, text);
+  });
+}
+
+test("a text with more dots than there are bits is found", () => {
+  for (const dots of [30, 31, 32, 33, 64, 100]) {
+    const text = `a${".b".repeat(dots)}`;
+    assert.equal(findText(builderOf([entry(text)]).build(), text, ALL, true), 0);
+    assert.equal(findText(builderOf([entry(text.slice(1), SUFFIX)]).build(), text, ALL, true), 0);
+    assert.equal(findText(builderOf([entry(`${text}.`, PREFIX)]).build(), `${text}.c`, ALL, true), 0);
+    assert.equal(findText(builderOf([entry(text)]).build(), `${text}.b`, ALL, true), NONE);
+  }
 });
 
 test("what was added since a mark is forgotten", () => {

@@ -1,8 +1,10 @@
-/** Address prefixes as ranges: the same first rule as asking every prefix in order. */
+/** Address prefixes as ranges and in blocks: the same first rule as asking every prefix in order. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Words } from "../../src/access/addresses.ts";
-import { findIpv4, findIpv6, NONE, RangesBuilder } from "../../src/access/ranges.ts";
+import { findInBlock, makeBlocks, NO_BLOCKS } from "../../src/access/blocks.ts";
+import { Prefixes } from "../../src/access/prefixes.ts";
+import { findIpv4, findIpv6, makeRanges, NONE } from "../../src/access/ranges.ts";
 
 type Prefix = [address: number, bits: number, group?: number];
 
@@ -112,29 +114,30 @@ const rows: [prefixes: Prefix[], address: number, first: number, because: string
 ];
 for (const [prefixes, address, first, because] of rows) {
   test(`${prefixes.length} prefixes and ${address.toString(16)}: ${because}`, () => {
-    const builder = new RangesBuilder(1);
+    const collected = new Prefixes(1);
     for (const [rank, [start, bits, group = 0]] of prefixes.entries())
-      builder.addWord(start, bits, rank, group);
-    assert.equal(findIpv4(builder.build(2), 0, address), first);
+      collected.addWord(start, bits, rank, group);
+    assert.equal(findIpv4(makeRanges(collected, 2), 0, address), first);
+    assert.equal(findInBoth(collected, 2, 0, address), first);
   });
 }
 
 test("ranges that one rule covers have vanished", () => {
-  const builder = new RangesBuilder(1);
-  builder.addWord(0, 0, 0, 0);
-  for (let rank = 1; rank < 1000; rank++) builder.addWord(rank * 7919, 32, rank, 0);
-  assert.equal(builder.build(1).ranks.length, 1);
+  const prefixes = new Prefixes(1);
+  prefixes.addWord(0, 0, 0, 0);
+  for (let rank = 1; rank < 1000; rank++) prefixes.addWord(rank * 7919, 32, rank, 0);
+  assert.equal(makeRanges(prefixes, 1).ranks.length, 1);
 });
 
 test("what was added since a mark is forgotten", () => {
   for (const width of [1, 4] as const) {
-    const builder = new RangesBuilder(width);
-    builder.add([0x0a000000, 0, 0, 0], 8, 0, 0);
-    builder.add([0x0b000000, 0, 0, 0], 8, 1, 0);
-    builder.cutBack(1);
-    assert.equal(builder.length, 1);
-    builder.add([0x0c000000, 0, 0, 0], 8, 2, 0);
-    const ranges = builder.build(1);
+    const prefixes = new Prefixes(width);
+    prefixes.add([0x0a000000, 0, 0, 0], 8, 0, 0);
+    prefixes.add([0x0b000000, 0, 0, 0], 8, 1, 0);
+    prefixes.cutBack(1);
+    assert.equal(prefixes.length, 1);
+    prefixes.add([0x0c000000, 0, 0, 0], 8, 2, 0);
+    const ranges = makeRanges(prefixes, 1);
     const find = (word: number): number =>
       width === 1 ? findIpv4(ranges, 0, word) : findIpv6(ranges, 0, [word, 0, 0, 0]);
     assert.deepEqual([0x0a000000, 0x0b000000, 0x0c000000].map(find), [0, NONE, 2]);
@@ -142,10 +145,10 @@ test("what was added since a mark is forgotten", () => {
 });
 
 test("bits below an IPv6 prefix are taken off, and the carry of its end runs through all words", () => {
-  const builder = new RangesBuilder(4);
-  builder.add([0x20010db8, 0xffffffff, 0xffffffff, 0xffffffff], 64, 0, 0);
-  builder.add([0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff], 1, 1, 0);
-  const ranges = builder.build(1);
+  const prefixes = new Prefixes(4);
+  prefixes.add([0x20010db8, 0xffffffff, 0xffffffff, 0xffffffff], 64, 0, 0);
+  prefixes.add([0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff], 1, 1, 0);
+  const ranges = makeRanges(prefixes, 1);
   const find = (...words: Words): number => findIpv6(ranges, 0, words);
   assert.equal(find(0x20010db8, 0xffffffff, 0, 0), 0);
   assert.equal(find(0x20010db8, 0xffffffff, 0xffffffff, 0xffffffff), 0);
@@ -169,7 +172,7 @@ for (const [width, count] of [
         ? Math.floor(random() * 2 ** 32)
         : [0, 0x80000000, 0xffffffff, 0x0a000000, 0x0a0000ff][Math.floor(random() * 5)]!;
     const words = (): Words => [word(), word(), word(), word()];
-    const builder = new RangesBuilder(width);
+    const collected = new Prefixes(width);
     const prefixes = Array.from({ length: count }, (_, rank) => {
       const prefix = {
         words: words(),
@@ -178,15 +181,12 @@ for (const [width, count] of [
       };
       // Wide ones would cover all others in a large table.
       if (width === 1 && count > 1000) prefix.bits = 20 + Math.floor(random() * 13);
-      builder.add(prefix.words, prefix.bits, rank, prefix.group);
+      collected.add(prefix.words, prefix.bits, rank, prefix.group);
       return prefix;
     });
-    const ranges = builder.build(3);
-    assert.equal(
-      ranges.bucketsOf[0] === NONE,
-      width > 1 || count < 1000,
-      "a large group has a table by its upper bits",
-    );
+    const ranges = makeRanges(collected, 3);
+    const blocks = width === 1 ? makeBlocks(collected) : NO_BLOCKS;
+    const wide = makeRanges(collected, 3, 15);
     for (let round = 0; round < 400; round++) {
       const address = round % 2 === 0 ? words() : prefixes[Math.floor(random() * count)]!.words;
       for (const group of [0, 1, 2]) {
@@ -200,9 +200,75 @@ for (const [width, count] of [
         );
         const found = width === 1 ? findIpv4(ranges, group, address[0]) : findIpv6(ranges, group, address);
         assert.equal(found, first < 0 ? NONE : first);
+        if (width > 1) continue;
+        const inBlock = findInBlock(blocks, address[0], flagsOf(group, 3));
+        assert.equal(Math.min(inBlock, findIpv4(wide, group, address[0])), found);
       }
     }
   });
+}
+
+const blockRows: [prefixes: Prefix[], address: number, first: number, because: string][] = [
+  [[[0x0a010000, 16]], 0x0a010000, 0, "a whole block, from its first address"],
+  [[[0x0a010000, 16]], 0x0a01ffff, 0, "to its last"],
+  [[[0x0a010000, 16]], 0x0a020000, NONE, "and no further"],
+  [[[0xffff0000, 16]], 0xffffffff, 0, "the last block"],
+  [[[0x0a01ffff, 32]], 0x0a01ffff, 0, "the last address of a block"],
+  [[[0x0a01ffff, 32]], 0x0a020000, NONE, "and not the first of the next"],
+  [[[0x0a000000, 15]], 0x0a010000, NONE, "a prefix of two blocks, which is none of theirs"],
+  [
+    [
+      [0x0a010100, 24],
+      [0x0a010000, 16],
+    ],
+    0x0a010200,
+    1,
+    "behind a narrower one",
+  ],
+  [
+    [
+      [0x0a010100, 24, 1],
+      [0x0a010100, 32],
+    ],
+    0x0a010101,
+    NONE,
+    "another group's",
+  ],
+];
+for (const [prefixes, address, first, because] of blockRows) {
+  test(`the block of ${address.toString(16)}: ${because}`, () => {
+    const collected = new Prefixes(1);
+    for (const [rank, [start, bits, group = 0]] of prefixes.entries())
+      collected.addWord(start, bits, rank, group);
+    assert.equal(findInBlock(makeBlocks(collected), address, flagsOf(0, 2)), first);
+  });
+}
+
+test("a block of thousands of ranges is searched by halves, for one group or for all", () => {
+  const prefixes = new Prefixes(1);
+  for (let low = 0; low < 65536; low += 2) prefixes.addWord(0x0a010000 + low, 32, low, low % 3);
+  const blocks = makeBlocks(prefixes);
+  for (let low = 0; low < 65536; low += 7) {
+    const rank = low % 2 === 0 ? low : NONE;
+    assert.equal(findInBlock(blocks, 0x0a010000 + low, Uint8Array.of(1, 1, 1)), rank);
+    assert.equal(findInBlock(blocks, 0x0a010000 + low, flagsOf(1, 3)), low % 3 === 1 ? rank : NONE);
+  }
+});
+
+test("no blocks hold nothing", () => {
+  assert.equal(findInBlock(NO_BLOCKS, 0x0a010000, Uint8Array.of(1)), NONE);
+});
+
+/** By its blocks where it is narrow, by its ranges where it is wide. */
+function findInBoth(prefixes: Prefixes, groupCount: number, group: number, address: number): number {
+  const wide = findIpv4(makeRanges(prefixes, groupCount, 15), group, address);
+  return Math.min(wide, findInBlock(makeBlocks(prefixes), address, flagsOf(group, groupCount)));
+}
+
+function flagsOf(group: number, count: number): Uint8Array {
+  const flags = new Uint8Array(count);
+  flags[group] = 1;
+  return flags;
 }
 
 /** The same numbers every time, 0 up to 1. */

@@ -3,7 +3,7 @@
  *
  *     npm run build && node --expose-gc --import tsx test/bench/access.ts [sizes]
  *
- * Checks the answers before it times them. Measures the built program, each size in a process of its own.
+ * Checks the answers before it times them. Measures the built program, each size in several processes, one after another.
  */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -14,41 +14,39 @@ import { Libwrap } from "../libwrap/libwrap.ts";
 import { denyTable } from "./access-table.ts";
 import type { Measured } from "./access-measure.ts";
 
+const processes = 5;
 const sizes = process.argv.slice(2).map(Number);
 const folder = mkdtempSync(join(tmpdir(), "bench-"));
+const columns: readonly [title: string, figure: (run: Measured) => number, digits: number][] = [
+  ["median µs", ({ medianUs }) => medianUs, 2],
+  ["p99 µs", ({ p99Us }) => p99Us, 2],
+  ["CPU µs", ({ cpuUs }) => cpuUs, 2],
+  ["load s", ({ loadSeconds }) => loadSeconds, 2],
+  ["memory MB", ({ memoryMB }) => memoryMB, 0],
+  ["most MB", ({ mostMemoryMB }) => mostMemoryMB, 0],
+  ["pause ms", ({ pauseMs }) => pauseMs, 0],
+  ["busy ms", ({ busyMs }) => busyMs, 0],
+];
 try {
   console.log(`node ${process.version}, Linux ${release()}, ${cpus().length} x ${cpus()[0]?.model ?? "?"}`);
   console.log(`load average before: ${loadavg()[0]?.toFixed(1)}`);
-  console.log(
-    row(
-      "rules",
-      "MB",
-      "median µs",
-      "p99 µs",
-      "CPU µs",
-      "load s",
-      "memory MB",
-      "most MB",
-      "pause ms",
-      "busy ms",
-      "libwrap µs",
-    ),
-  );
+  console.log(`${processes} processes each: the middle one of each figure (lowest-highest)`);
+  console.log(row("rules", "file MB", ...columns.map(([title]) => title), "libwrap µs"));
+  const medians: number[] = [];
   for (const size of sizes.length > 0 ? sizes : [10, 1000, 100_000, 1_000_000]) {
     const file = join(folder, `hosts.deny.${size}`);
     writeFileSync(file, Array.from(denyTable(size), ({ line }) => line).join(""));
-    const output = execFileSync(
-      process.execPath,
-      ["--expose-gc", "--import", "tsx", join(import.meta.dirname, "access-measure.ts"), file, String(size)],
-      { encoding: "utf8" },
-    );
-    const measured = JSON.parse(output) as Measured;
+    const runs = Array.from({ length: processes }, () => measure(file, size));
+    const cells = columns.map(([, figure, digits]) => summary(runs.map(figure), digits));
+    medians.push(middle(runs.map(({ medianUs }) => medianUs)));
     const libwrapUs = await timeLibwrap(file, size);
-    const { medianUs, p99Us, cpuUs, loadSeconds, memoryMB, mostMemoryMB, pauseMs, busyMs } = measured;
-    const figures = [medianUs, p99Us, cpuUs, loadSeconds].map((figure) => figure.toFixed(2));
-    const others = [memoryMB, mostMemoryMB, pauseMs, busyMs, libwrapUs].map((figure) => figure.toFixed(0));
-    console.log(row(String(size), (statSync(file).size / 1e6).toFixed(1), ...figures, ...others));
+    console.log(
+      row(String(size), (statSync(file).size / 1e6).toFixed(1), ...cells, String(Math.round(libwrapUs))),
+    );
   }
+  console.log(
+    `growth of the median from the first size: ${medians.map((median) => growth(median, medians)).join(", ")}`,
+  );
   console.log(
     "half of the questions meet a rule, half none; median and p99 include reading the clock; pause counts waiting for others, busy does not",
   );
@@ -56,8 +54,31 @@ try {
   rmSync(folder, { recursive: true });
 }
 
+function measure(file: string, size: number): Measured {
+  const program = join(import.meta.dirname, "access-measure.ts");
+  const output = execFileSync(
+    process.execPath,
+    ["--expose-gc", "--import", "tsx", program, file, String(size)],
+    { encoding: "utf8" },
+  );
+  return JSON.parse(output) as Measured;
+}
+
+function middle(figures: readonly number[]): number {
+  return figures.toSorted((one, other) => one - other)[figures.length >> 1] ?? 0;
+}
+
+function summary(figures: readonly number[], digits: number): string {
+  const [lowest, highest] = [Math.min(...figures), Math.max(...figures)].map((each) => each.toFixed(digits));
+  return `${middle(figures).toFixed(digits)} (${lowest}-${highest})`;
+}
+
+function growth(median: number, [first = median]: readonly number[]): string {
+  return `x${(median / first).toFixed(1)}`;
+}
+
 function row(...cells: readonly string[]): string {
-  return cells.map((cell) => cell.padStart(11)).join("");
+  return cells.map((cell) => cell.padStart(17)).join("");
 }
 
 /** Microseconds that libwrap takes on the same file for a client that meets no rule; and that it agrees with the table. */

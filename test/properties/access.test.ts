@@ -8,6 +8,7 @@ import type { Table, Tables } from "../../src/access/tables.ts";
 import type { CommandOutcome, Request, Source, Step } from "../../src/access/types.ts";
 import { loadTables } from "../../src/config/load.ts";
 import { listFile, question, table, type Question } from "../support/random-tables.ts";
+import { generator } from "../bench/access-table.ts";
 import { fuzzSeed } from "../support/fuzz-seed.ts";
 
 const FILES = ["/lists/one", "/lists/two"];
@@ -53,6 +54,45 @@ test("the index decides as asking every rule in order does, and asks for the sam
     }),
     { numRuns: runs(4000), seed: fuzzSeed },
   );
+});
+
+test("a large table decides as asking every rule in order does", () => {
+  const random = generator(fuzzSeed);
+  const four = (): number => random(4);
+  // Few different upper halves, so that blocks are full and prefixes nest.
+  const quad = (): number[] => [10 + four(), four(), random(256), random(256)];
+  const word = (): string => {
+    const [one = 0, next = 0, third = 0, last = 0] = quad();
+    const words = [
+      `${one}.${next}.${third}.${last}`,
+      `${one}.${next}.${third}.0/24`,
+      `${one}.${next}.${third & 240}.0/20`,
+      `[2001:db8:${third.toString(16)}::]/${32 + random(30)}`,
+      `h${third}.example.org`,
+      `.d${third}.example`,
+    ];
+    return random(2000) === 0 ? `${one}.${next & 2}.0.0/15` : (words[random(words.length)] ?? "");
+  };
+  const daemons = ["ALL", "sshd", "mysqld", "sshd mysqld"];
+  const lines = Array.from({ length: 9000 }, () => `${daemons[four()] ?? ""}: ${word()}\n`);
+  const tables = load({ allow: "", deny: lines.join(""), one: "", two: "" });
+  const plain = withoutIndex(tables);
+  assert.ok((tables.deny.index?.hosts.blocks.cells.length ?? 0) > 0, "it is large enough for blocks");
+  for (let round = 0; round < 200; round++) {
+    const clientAddr =
+      round % 5 === 0 ? `2001:db8:${random(256).toString(16)}::${random(256)}` : quad().join(".");
+    const clientName = round % 3 === 0 ? `h${random(512)}.example.org` : `www.d${random(512)}.example`;
+    const question = {
+      daemon: ["sshd", "mysqld", "ftpd"][round % 3] ?? "",
+      clientAddr,
+      clientName,
+      user: "unknown",
+      serverName: "unknown",
+      serverAddr: "198.51.100.1",
+      serverPort: 22,
+    };
+    assert.deepEqual(course(tables, question), course(plain, question), JSON.stringify(question));
+  }
 });
 
 test("a printed table decides as the table it was printed from", () => {
