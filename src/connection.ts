@@ -179,10 +179,12 @@ async function join(connection: Connection, request: Request): Promise<void> {
   const { client, service, ports, entry, session } = connection;
   const { target, connectTimeoutMs, idleMs } = service;
   if (target.kind === "exec") return await serveByProgram(connection, target.argv, request);
+  const { openFrom } = target;
   const { socket: backend } = await target.backends.dial({
     connectTimeoutMs,
     signal: session.signal,
     client,
+    ...(openFrom !== undefined && { open: (to: string) => openFrom(request.client.address, to) }),
     ...(target.sendProxy !== undefined && { header: proxyHeader(target.sendProxy, request, entry.id) }),
   });
   session.backend = backend;

@@ -222,7 +222,7 @@ export class Daemon implements ControlApi {
       journal.diagnose(needsRestart.length > 0 ? "warn" : "info", { code: "reloaded", message });
       return { reloaded: true, ...outcome, ...window };
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      const reason = reasonOf(cause);
       const message = `reload refused, everything stays as it was: ${reason}`;
       journal.diagnose("error", { code: "reload-refused", message });
       return { reloaded: false, reason };
@@ -316,6 +316,12 @@ export class Daemon implements ControlApi {
   #statusLine(): string {
     return statusLine(this.#workforce.sessions, this.#workforce.tables, this.#state === "draining");
   }
+}
+
+/** What is wrong, and what to do about it where that is known. */
+function reasonOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  return "hint" in cause ? `${cause.message}; ${String(cause.hint)}` : cause.message;
 }
 
 function routesOf(plans: readonly ListenPlan[]): Map<string, string> {

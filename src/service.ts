@@ -3,6 +3,7 @@
 import type { RefusalKind } from "./act/refuse.ts";
 import type { Networks } from "./identify/networks.ts";
 import type { Backends } from "./relay/backends.ts";
+import type { OpenFrom } from "./relay/transparent.ts";
 
 /** One configured listener with its daemon name and backend. */
 export interface Service {
@@ -25,5 +26,11 @@ export interface Service {
 
 /** Where allowed clients go: to a backend by a relay, or to a program that gets their socket. */
 export type Target =
-  | { readonly kind: "backend"; readonly backends: Backends; readonly sendProxy?: "v1" | "v2" }
+  | {
+      readonly kind: "backend";
+      readonly backends: Backends;
+      readonly sendProxy?: "v1" | "v2";
+      /** Makes the sockets to the backend from the client's own address (`source: client`); absent = from ours. */
+      readonly openFrom?: OpenFrom;
+    }
   | { readonly kind: "exec"; readonly argv: readonly [string, ...string[]] };

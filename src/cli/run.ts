@@ -19,6 +19,7 @@ import { listenDescriptors, notifier } from "../platform/systemd.ts";
 import { floodOf, inheritedSockets, type Policy } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
+import { loadTransparent } from "../relay/transparent.ts";
 import { Worker } from "../workers/worker.ts";
 import { ownWorker, startWorker } from "../workers/port.ts";
 import type { WorkforceOptions } from "../workers/workforce.ts";
@@ -35,6 +36,7 @@ import {
 } from "./settings.ts";
 import { checkProtected, type ProtectFlags, withProtectFlag } from "./protect.ts";
 import { withSharedFlags } from "./shared-flags.ts";
+import { requireSources } from "./sources.ts";
 import { version } from "./version.ts";
 import { feedWatchdog } from "./watchdog.ts";
 
@@ -99,9 +101,15 @@ export async function runDaemon(
   try {
     const identity = await identityOf(settings, journal);
     const hasProcesses = settings.process.workers > 0;
+    const isDropped = identity !== undefined && !hasProcesses;
+    await requireSources(settings, isDropped);
     const daemon = await Daemon.start({
       policy,
-      readPolicy: () => readPolicy(read),
+      readPolicy: async () => {
+        const next = await readPolicy(read);
+        await requireSources(next.settings, isDropped);
+        return next;
+      },
       journal,
       hasProcesses,
       startWorker: workerStarter(policy, journal, level, identity),
@@ -109,7 +117,7 @@ export async function runDaemon(
       notifier: manager,
       beforeReady: async (api: ControlApi) => {
         await control.open(api);
-        if (identity !== undefined && !hasProcesses) dropPrivileges(identity);
+        if (isDropped) dropPrivileges(identity);
       },
       version: version(),
       pid: processId(),
@@ -176,6 +184,7 @@ function workerStarter(
       journal,
       programs: localPrograms,
       relay: await openRelay(relay, journal),
+      sources: loadTransparent,
       processId: processId(),
       maxDescriptors: descriptorLimit(),
       onTables: (news) => void answers.tables(news, undefined),

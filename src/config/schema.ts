@@ -63,6 +63,12 @@ const service = z
       .enum(["reset", "close", "hold"])
       .default("reset")
       .describe("how refused clients are ended: a reset at once, a clean end, or silence for half a minute"),
+    source: z
+      .enum(["own", "client"])
+      .default("own")
+      .describe(
+        "the address that the backend sees: ours, or the client's own; the latter needs the package koffi, CAP_NET_RAW and a route",
+      ),
     connectTimeout: duration.prefault("5s").describe("time to reach the backend"),
     idleTimeout: duration
       .prefault(0)
@@ -73,9 +79,16 @@ const service = z
     maxConnections: count.default(5000).describe("clients of this service at once; more are refused"),
     proxyProtocol: proxyProtocol.prefault({}),
   })
-  .superRefine(({ backend, exec, proxyProtocol: { acceptFrom, send } }, context) => {
+  .superRefine(({ backend, exec, source, proxyProtocol: { acceptFrom, send } }, context) => {
     if ((backend === undefined) === (exec === undefined)) {
       context.addIssue({ code: "custom", message: 'needs either "backend" or "exec"; write one of them' });
+    }
+    const isUnix = backend?.some(({ kind }) => kind === "unix") === true;
+    if (source === "client" && (exec !== undefined || isUnix)) {
+      const message = isUnix
+        ? 'a unix socket has no source address; use a TCP backend, or "proxyProtocol: {send: v2}"'
+        : '"exec" needs no source: the program has the client\'s socket itself; leave "source" out';
+      context.addIssue({ code: "custom", path: ["source"], message });
     }
     if (exec !== undefined && send !== undefined) {
       const message =

@@ -10,8 +10,24 @@ export type Answers<Asked extends Calls> = {
   readonly [Name in keyof Asked]: (
     argument: Asked[Name]["argument"],
     handle: unknown,
-  ) => Asked[Name]["answer"] | Promise<Asked[Name]["answer"]>;
+  ) =>
+    | Asked[Name]["answer"]
+    | WithHandle<Asked[Name]["answer"]>
+    | Promise<Asked[Name]["answer"] | WithHandle<Asked[Name]["answer"]>>;
 };
+
+/** An answer with a socket beside it; `sent` is called when ours may be closed. */
+export class WithHandle<Value> {
+  readonly value: Value;
+  readonly handle: unknown;
+  readonly sent: () => void;
+
+  constructor(value: Value, handle: unknown, sent: () => void) {
+    this.value = value;
+    this.handle = handle;
+    this.sent = sent;
+  }
+}
 
 /** Thrown by `ask` when the other process is gone, or goes before it has answered. */
 export class ChannelClosed extends Error {
@@ -38,10 +54,11 @@ interface Thrown {
   readonly name: string;
   readonly message: string;
   readonly hint?: string;
+  readonly code?: string;
 }
 
 interface Waiting {
-  readonly resolve: (value: unknown) => void;
+  readonly resolve: (value: unknown, handle: unknown) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -80,13 +97,25 @@ export class Channel<Asked extends Calls, Answered extends Calls> {
     });
   }
 
+  /** As `ask`, for the socket that comes with the answer; undefined where none came. */
+  async askForHandle<Name extends keyof Asked & string>(
+    name: Name,
+    argument: Asked[Name]["argument"],
+  ): Promise<unknown> {
+    const ask = (this.#asked += 1);
+    return await new Promise((resolve, reject) => {
+      this.#waiting.set(ask, { resolve: (_value, handle) => resolve(handle), reject });
+      this.#send({ ask, name, argument });
+    });
+  }
+
   #hear(message: Message, handle: unknown): void {
     if ("ask" in message) void this.#answer(message, handle);
     else {
       const waiting = this.#waiting.get(message.answer);
       this.#waiting.delete(message.answer);
       if ("error" in message) waiting?.reject(Object.assign(new Error(message.error.message), message.error));
-      else waiting?.resolve(message.value);
+      else waiting?.resolve(message.value, handle);
     }
   }
 
@@ -94,16 +123,23 @@ export class Channel<Asked extends Calls, Answered extends Calls> {
     try {
       const answer = this.#answers[name];
       if (answer === undefined) throw new Error(`nobody here knows "${name}"`);
-      this.#send({ answer: ask, value: await answer(argument, handle) });
+      const value = await answer(argument, handle);
+      if (value instanceof WithHandle)
+        this.#send({ answer: ask, value: value.value }, value.handle, value.sent);
+      else this.#send({ answer: ask, value });
     } catch (cause) {
       this.#send({ answer: ask, error: thrown(cause) });
     }
   }
 
-  #send(message: Message, handle?: unknown): void {
-    if (!this.#end.connected || this.#end.send === undefined) return this.#closed();
+  #send(message: Message, handle?: unknown, sent?: () => void): void {
+    if (!this.#end.connected || this.#end.send === undefined) {
+      sent?.();
+      return this.#closed();
+    }
     // A pipe that breaks while we write is told by "disconnect".
     this.#end.send(message, handle as SendHandle | undefined, {}, (error) => {
+      sent?.();
       if (error !== null) this.#closed();
     });
   }
@@ -117,7 +153,10 @@ export class Channel<Asked extends Calls, Answered extends Calls> {
 function thrown(cause: unknown): Thrown {
   if (!(cause instanceof Error)) return { name: "Error", message: String(cause) };
   const { name, message } = cause;
-  return "hint" in cause && typeof cause.hint === "string"
-    ? { name, message, hint: cause.hint }
-    : { name, message };
+  return {
+    name,
+    message,
+    ...("hint" in cause && typeof cause.hint === "string" && { hint: cause.hint }),
+    ...("code" in cause && typeof cause.code === "string" && { code: cause.code }),
+  };
 }

@@ -12,6 +12,18 @@ export function sendableOf(connection: Socket): unknown {
   return (connection as unknown as { _handle?: object | null })._handle ?? undefined;
 }
 
+/** A socket that came from another process, still to be connected: nothing is read before that. Undefined when it is none. */
+export function receivedUnconnected(handle: unknown): Socket | undefined {
+  if (typeof handle !== "object" || handle === null) return undefined;
+  return new Socket({
+    handle,
+    readable: true,
+    writable: true,
+    allowHalfOpen: true,
+    manualStart: true,
+  } as ConstructorParameters<typeof Socket>[0]).setNoDelay(true);
+}
+
 /** A connection that came from another process: nothing is read from it. Undefined when it is none. */
 export function receivedConnection(handle: unknown): Socket | undefined {
   if (typeof handle !== "object" || handle === null) return undefined;

@@ -94,7 +94,7 @@ export class Backends {
         if (!(error instanceof DialError)) throw error;
         tried.push(...error.tried);
         if (isGivenUp(error)) throw new DialError(error.endCause, tried, error.cause);
-        if (error.endCause !== "internal") this.#rest(backend);
+        if (error.isAboutBackend) this.#rest(backend);
         if (index === order.length - 1) throw new DialError(error.endCause, tried, error.cause);
       } finally {
         backend.isOnTrial = false;
@@ -134,7 +134,7 @@ export class Backends {
 
 /**
  * Nobody waits any more. What went wrong in ourselves ("internal": no descriptors, no local port left towards this
- * backend) says nothing about the backend either, but another one may still be reached.
+ * backend; a source address of the other family) says nothing about the backend either, but another one may still be reached.
  */
 function isGivenUp({ endCause }: DialError): boolean {
   return endCause === "client_gone" || endCause === "drain" || endCause === "kicked";

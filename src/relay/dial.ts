@@ -5,6 +5,7 @@ import { isIP, Socket, type SocketConstructorOpts } from "node:net";
 
 import { waitFor } from "./patience.ts";
 import type { EndCause } from "./relay.ts";
+import { TransparentError } from "./transparent.ts";
 
 /** Where a backend listens. `host` is an address or a name; a path beginning with NUL is an abstract socket. */
 export type BackendAddress =
@@ -38,7 +39,7 @@ export interface DialOptions {
    * Makes the socket for a numeric address, in place of a plain one: `source: client`. What it throws is this address's
    * failure; there is no fall-back.
    */
-  readonly open?: (address: string) => Socket;
+  readonly open?: (address: string) => Socket | Promise<Socket>;
   /** Finds the addresses of a name in the order in which they are tried; default: the system's resolver. */
   readonly resolve?: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
 }
@@ -51,9 +52,15 @@ export class DialError extends Error {
   readonly tried: readonly string[];
 
   constructor(endCause: DialFailure, tried: readonly string[], cause: unknown) {
-    super(`${endCause}: ${tried.length > 0 ? tried.join(", ") : "nothing tried"}`, { cause });
+    const why = cause instanceof TransparentError ? ` (${cause.message})` : "";
+    super(`${endCause}: ${tried.length > 0 ? tried.join(", ") : "nothing tried"}${why}`, { cause });
     this.endCause = endCause;
     this.tried = tried;
+  }
+
+  /** False where nothing was learnt about the backend: there was no socket to reach it with. */
+  get isAboutBackend(): boolean {
+    return this.endCause !== "internal" && !(this.cause instanceof TransparentError);
   }
 }
 
@@ -67,7 +74,7 @@ export class DialError extends Error {
  */
 export async function dial(backend: BackendAddress, options: DialOptions): Promise<Socket> {
   const { signal, client } = options;
-  if (signal?.aborted) throw new DialError(failure("ECANCELED", signal), [], signal.reason);
+  if (signal?.aborted) throw new DialError(failure({ code: "ECANCELED" }, signal), [], signal.reason);
   if (client?.destroyed) throw new DialError("client_gone", [], client.errored);
   const deadlineMs = performance.now() + options.connectTimeoutMs;
   const found = await findTargets(backend, options);
@@ -88,7 +95,7 @@ export async function dial(backend: BackendAddress, options: DialOptions): Promi
     tried.push(`${describe(target)} ${outcome.code}`);
     if (isGivenUp(outcome.code)) break;
   }
-  throw new DialError(failure(failed.code, signal), tried, failed.error);
+  throw new DialError(failure(failed, signal), tried, failed.error);
 }
 
 type Target = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -141,7 +148,9 @@ async function resolveBySystem(host: string): Promise<readonly string[]> {
 async function attempt(target: Target, limitMs: number, options: DialOptions): Promise<Socket | Failed> {
   let socket: Socket;
   try {
-    socket = openFor(target, options).pause();
+    const opened = openFor(target, options);
+    // Most sockets are our own: those must not wait for a promise.
+    socket = (opened instanceof Socket ? opened : await inTime(opened, limitMs, options)).pause();
   } catch (error) {
     return { code: (error as NodeJS.ErrnoException).code ?? "EUNKNOWN", error };
   }
@@ -168,11 +177,22 @@ async function attempt(target: Target, limitMs: number, options: DialOptions): P
 function heard(): void {}
 
 /** Paused before it is connected: nothing is read from it until a relay does. */
-function openFor(target: Target, { open }: DialOptions): Socket {
+function openFor(target: Target, { open }: DialOptions): Socket | Promise<Socket> {
   if (open && "host" in target) return open(target.host);
-  // A unix socket has no source address to be given.
-  if (open) throw Object.assign(new Error("a unix socket has no source address"), { code: "EAFNOSUPPORT" });
+  if (open) throw new TransparentError("EAFNOSUPPORT", "a unix socket has no source address");
   return new Socket({ allowHalfOpen: true, noDelay: true } as SocketConstructorOpts);
+}
+
+/** A socket that another process makes. One that comes too late is closed. */
+async function inTime(opening: Promise<Socket>, limitMs: number, options: DialOptions): Promise<Socket> {
+  return await new Promise((resolve, reject) => {
+    const stopWaiting = waitFor(limitMs, options, (code) => {
+      stopWaiting();
+      opening.then((late) => late.destroy(), heard);
+      reject(Object.assign(new Error("no socket in time"), { code }));
+    });
+    opening.finally(stopWaiting).then(resolve, reject);
+  });
 }
 
 /** Nobody waits any more: no further address is tried. */
@@ -180,10 +200,12 @@ function isGivenUp(code: string): boolean {
   return code === "ECANCELED" || code === "ECLIENTGONE";
 }
 
-function failure(code: string, signal: AbortSignal | undefined): DialFailure {
+function failure({ code, error }: Failed, signal: AbortSignal | undefined): DialFailure {
   if (signal?.aborted) {
     return signal.reason === "drain" || signal.reason === "kicked" ? signal.reason : "client_gone";
   }
+  // Our own lack, but where the client can never be the source: that address is out of its reach.
+  if (error instanceof TransparentError && code !== "EAFNOSUPPORT") return "internal";
   switch (code) {
     case "ECONNREFUSED":
     case "ECONNRESET":

@@ -2,11 +2,11 @@
  * Makes sockets that connect to a backend from the client's own address (`source: client`).
  *
  * Node has no setsockopt, so the socket is made and bound through libc by the optional package koffi, and handed to Node
- * by its descriptor. IP_TRANSPARENT needs CAP_NET_ADMIN or CAP_NET_RAW, and the answers have to find their way back: see
- * `checkTransparent`. Source: ip(7) IP_TRANSPARENT, ipv6(7), the kernel's Documentation/networking/tproxy.rst.
+ * by its descriptor. IP_TRANSPARENT needs CAP_NET_RAW (or CAP_NET_ADMIN, which may do far more), and the answers have to find
+ * their way back: see `checkTransparent`. Source: ip(7) IP_TRANSPARENT, ipv6(7), the kernel's Documentation/networking/tproxy.rst.
  */
 
-import { isIPv4, Socket, type SocketConstructorOpts } from "node:net";
+import { isIP, Socket, type SocketConstructorOpts } from "node:net";
 
 import ipaddr from "ipaddr.js";
 
@@ -22,8 +22,13 @@ export class TransparentError extends Error {
   }
 }
 
-/** Makes a socket that is bound to `address` (any port), to be connected to `target`; both numeric. */
-export type OpenFrom = (address: string, target: string) => Socket;
+/**
+ * Makes a socket that is bound to `address`, to be connected to `target`; both numeric. The port is a free one: the client's own
+ * may still belong to an earlier connection of it. A promise where another process makes the socket.
+ *
+ * @throws TransparentError
+ */
+export type OpenFrom = (address: string, target: string) => Socket | Promise<Socket>;
 
 /** The calls of libc that are needed; results as in C, `errno` after a failure. */
 export interface SocketCalls {
@@ -40,21 +45,23 @@ export interface SocketCalls {
  * @param load how the package is imported; another one only in tests
  * @throws TransparentError ENOPKG when koffi is not installed or has no libc
  */
-export async function loadTransparent(load: () => Promise<unknown> = importKoffi): Promise<OpenFrom> {
+export async function loadTransparent(
+  load: () => Promise<unknown> = importKoffi,
+): Promise<(address: string, target: string) => Socket> {
   let calls: SocketCalls;
   try {
     calls = findCalls((await load()) as Koffi);
   } catch (cause) {
-    throw new TransparentError("ENOPKG", "the optional package koffi is not there; npm install koffi", cause);
+    throw new TransparentError("ENOPKG", "the optional package koffi is not there", cause);
   }
   return transparentSockets(calls);
 }
 
 /** The sockets themselves, over calls that may be another libc's in tests. */
-export function transparentSockets(calls: SocketCalls): OpenFrom {
+export function transparentSockets(calls: SocketCalls): (address: string, target: string) => Socket {
   return (address, target) => {
-    const [source, destination] = [ipaddr.process(withoutZone(address)), ipaddr.process(withoutZone(target))];
-    if (source.kind() !== destination.kind()) {
+    const [source, destination] = [addressOf(address), addressOf(target)];
+    if (source === undefined || destination === undefined || source.kind() !== destination.kind()) {
       throw new TransparentError(
         "EAFNOSUPPORT",
         `a client at ${address} cannot be the source of a connection to ${target}`,
@@ -128,7 +135,7 @@ function findCalls(koffi: Koffi): SocketCalls {
 function failed(what: string, calls: SocketCalls): TransparentError {
   const errno = calls.errno();
   const code = errnoNames[errno] ?? `E${errno}`;
-  const hint = code === "EPERM" ? "; CAP_NET_ADMIN is missing" : "";
+  const hint = code === "EPERM" ? "; CAP_NET_RAW is missing" : "";
   return new TransparentError(code, `${what}: ${code}${hint}`);
 }
 
@@ -152,6 +159,8 @@ function adopt(fd: number): Socket {
   return new Socket(options).setNoDelay(true);
 }
 
-function withoutZone(address: string): string {
-  return isIPv4(address) ? address : address.replace(/%.*$/s, "");
+/** An IPv4-mapped one as IPv4, a zone left out; undefined for what is no address: the peer of a unix socket. */
+function addressOf(text: string): ipaddr.IPv4 | ipaddr.IPv6 | undefined {
+  const plain = text.replace(/%.*$/s, "");
+  return isIP(plain) === 0 ? undefined : ipaddr.process(plain);
 }

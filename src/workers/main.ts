@@ -11,7 +11,9 @@ import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "../platform/wo
 import { floodOf } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
+import { loadTransparent } from "../relay/transparent.ts";
 import { RemotePrograms } from "./remote-programs.ts";
+import { remoteSources } from "./remote-sources.ts";
 import { Worker } from "./worker.ts";
 import type { Birth, SupervisorCalls, WorkerCalls } from "./port.ts";
 
@@ -27,6 +29,7 @@ interface Started {
 }
 
 const remote = new RemotePrograms((name, argument, handle) => channel.ask(name, argument, handle));
+const remoteOpenFrom = remoteSources((name, argument) => channel.askForHandle(name, argument));
 let started: Started | undefined;
 let isLeaving = false;
 
@@ -83,6 +86,7 @@ async function start({ log, level, flood, relay, recordsRelay, identity }: Birth
     journal,
     programs: identity === undefined ? localPrograms : remote,
     relay: await openRelay(relay, recordsRelay ? journal : undefined),
+    sources: identity === undefined ? loadTransparent : async () => remoteOpenFrom,
     processId: pid,
     maxDescriptors: descriptorLimit(),
     onTables: (news) => void tell("tables", news),

@@ -11,6 +11,7 @@ import { confinement } from "../platform/privileges.ts";
 import type { Programs } from "../platform/commands.ts";
 import type { Level } from "../record/records.ts";
 import { type ProgramCalls, type ProgramNews, programsFor } from "./remote-programs.ts";
+import { type SourceCalls, sourceAnswers } from "./remote-sources.ts";
 import type { Orders, TablesNews, WorkerReport } from "./orders.ts";
 import type { Worker } from "./worker.ts";
 
@@ -49,7 +50,10 @@ export interface Birth {
   readonly relay: Settings["relay"];
   /** One worker of several says which relay it is. */
   readonly recordsRelay: boolean;
-  /** Who to become; programs are started by the supervisor then. Absent = stay who we are, and start them ourselves. */
+  /**
+   * Who to become; the supervisor starts programs and makes sockets from clients' addresses then. Absent = stay who we are, and
+   * do both ourselves.
+   */
   readonly identity?: Identity;
 }
 
@@ -77,7 +81,7 @@ export type WorkerNews = {
 };
 
 /** What a worker process asks of its supervisor. */
-export type SupervisorCalls = WorkerNews & ProgramCalls;
+export type SupervisorCalls = WorkerNews & ProgramCalls & SourceCalls;
 
 /**
  * Starts a worker process. Rejects when it does not come up; it is ended then.
@@ -94,8 +98,8 @@ export async function startWorker(
   const channel: Channel<WorkerCalls, SupervisorCalls> = new Channel<WorkerCalls, SupervisorCalls>(child, {
     ...answers,
     ...(birth.identity === undefined
-      ? noPrograms
-      : programsFor(programs, (name, argument) => channel.ask(name, argument))),
+      ? noServices
+      : { ...programsFor(programs, (name, argument) => channel.ask(name, argument)), ...sourceAnswers }),
   });
   try {
     await channel.ask("start", birth);
@@ -128,8 +132,11 @@ const program = fileURLToPath(
   new URL(`./main${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url),
 );
 
-/** A worker that is still who we are starts its programs itself. */
-const noPrograms: Answers<ProgramCalls> = {
+/** A worker that is still who we are does these things itself. */
+const noServices: Answers<ProgramCalls & SourceCalls> = {
+  openFrom: () => {
+    throw new Error("sockets are made by the worker itself");
+  },
   startProgram: () => {
     throw new Error("programs are started by the worker itself");
   },

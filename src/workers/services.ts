@@ -5,35 +5,40 @@ import { parseNetworks } from "../identify/networks.ts";
 import { printEndpoint } from "../listen/endpoint.ts";
 import type { BackendNames } from "../relay/backend-names.ts";
 import { Backends } from "../relay/backends.ts";
+import { type OpenFrom, TransparentError } from "../relay/transparent.ts";
 import type { Service } from "../service.ts";
+
+/** What reaching the backends needs. */
+export interface Dialling {
+  /** Finds the addresses of a backend that has a name. */
+  readonly resolve: BackendNames["resolve"];
+  /** There where a service has `source: client`. */
+  readonly openFrom: OpenFrom | undefined;
+  /** The services until now, whose backends are known already; absent where that counts no longer. */
+  readonly before: ReadonlyMap<string, Service> | undefined;
+}
 
 /**
  * Every service by its name.
  *
  * @param workers how many of them share a service's limit of connections
- * @param resolve finds the addresses of a backend that has a name
  */
 export function servicesOf(
   settings: Settings["services"],
   workers: number,
-  resolve: BackendNames["resolve"],
+  dialling: Dialling,
 ): ReadonlyMap<string, Service> {
   return new Map(
-    Object.entries(settings).map(([name, service]) => [name, serviceOf(name, service, workers, resolve)]),
+    Object.entries(settings).map(([name, service]) => [name, serviceOf(name, service, workers, dialling)]),
   );
 }
 
-function serviceOf(
-  name: string,
-  settings: ServiceSettings,
-  workers: number,
-  resolve: BackendNames["resolve"],
-): Service {
+function serviceOf(name: string, settings: ServiceSettings, workers: number, dialling: Dialling): Service {
   const { acceptFrom } = settings.proxyProtocol;
   return {
     name,
     daemon: settings.daemon ?? name,
-    ...targetOf(settings, resolve),
+    ...targetOf(settings, dialling, dialling.before?.get(name)),
     refusal: settings.refuse,
     ...(acceptFrom.length > 0 && {
       proxies: { networks: parseNetworks(acceptFrom).networks, timeoutMs: settings.proxyProtocol.timeout },
@@ -46,13 +51,25 @@ function serviceOf(
 }
 
 function targetOf(
-  { backend, exec, proxyProtocol }: ServiceSettings,
-  resolve: BackendNames["resolve"],
+  { backend, exec, source, proxyProtocol }: ServiceSettings,
+  { resolve, openFrom = noSource }: Dialling,
+  before: Service | undefined,
 ): Pick<Service, "target" | "targetText"> {
   if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
   if (backend === undefined) throw new Error("a service without a target: the schema lets none through");
   const { send } = proxyProtocol;
-  const backends = new Backends({ addresses: backend, resolve });
-  const target = { kind: "backend", backends, ...(send !== undefined && { sendProxy: send }) } as const;
-  return { target, targetText: backend.map(printEndpoint).join(", ") };
+  const targetText = backend.map(printEndpoint).join(", ");
+  const isSame = before?.target.kind === "backend" && before.targetText === targetText;
+  const target = {
+    kind: "backend",
+    backends: isSame ? before.target.backends : new Backends({ addresses: backend, resolve }),
+    ...(send !== undefined && { sendProxy: send }),
+    ...(source === "client" && { openFrom }),
+  } as const;
+  return { target, targetText };
 }
+
+/** A client is refused rather than carried under our own address. */
+const noSource: OpenFrom = () => {
+  throw new TransparentError("ENOPKG", "nothing makes sockets from clients' addresses");
+};

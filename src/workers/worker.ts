@@ -24,6 +24,7 @@ import type { Policy } from "../policy.ts";
 import type { Journal } from "../record/journal.ts";
 import { BackendNames } from "../relay/backend-names.ts";
 import type { Relay } from "../relay/relay.ts";
+import type { OpenFrom } from "../relay/transparent.ts";
 import type { Service } from "../service.ts";
 import { Sessions } from "../sessions.ts";
 import { newsOf, type Orders, type TablesNews, type WorkerReport } from "./orders.ts";
@@ -35,6 +36,8 @@ export interface WorkerOptions {
   readonly journal: Journal;
   readonly programs: Programs;
   readonly relay: Relay;
+  /** Finds what makes sockets from clients' addresses, for services with `source: client`. */
+  readonly sources: () => Promise<OpenFrom>;
   readonly processId: number;
   /** How many files this process may have open. */
   readonly maxDescriptors: number;
@@ -82,6 +85,9 @@ export class Worker {
 
   /** Puts a policy in force. What it does not change is not touched: sessions, tables and what was looked up. */
   async configure(orders: Orders): Promise<TablesNews> {
+    const { services } = orders.policy.settings;
+    const isFromClients = Object.values(services).some(({ source }) => source === "client");
+    const openFrom = isFromClients ? await this.#options.sources() : undefined;
     const before = this.#orders?.policy;
     this.#orders = orders;
     const { settings, inlineTables } = orders.policy;
@@ -92,11 +98,17 @@ export class Worker {
         ? maxClients
         : Math.min(maxClients, Math.ceil(limits.connections / orders.workers)),
     );
-    this.#services = servicesOf(settings.services, orders.workers, this.#backendNames.resolve);
     const hasSameNames =
       isDeepStrictEqual(before?.settings.names, settings.names) &&
       isDeepStrictEqual(before?.settings.ident, settings.ident);
     if (!hasSameNames || this.#lookups === undefined) this.#renewLookups(orders.policy);
+    const dialling = {
+      resolve: this.#backendNames.resolve,
+      openFrom,
+      // What is known of the backends, by names or rests, outlives a reload that leaves both alone.
+      before: hasSameNames ? this.#services : undefined,
+    };
+    this.#services = servicesOf(services, orders.workers, dialling);
     const hasSameTables =
       isDeepStrictEqual(before?.settings.access, settings.access) &&
       isDeepStrictEqual(before?.inlineTables, inlineTables);

@@ -61,6 +61,16 @@ const rows: [because: string, text: string, line: RegExp][] = [
     "services:\n  sshd:\n    listen: ['0.0.0.0:22']\n",
     /^x\.yaml:3:5: error bad-value: "services\.sshd": needs either "backend" or "exec"; write one of them$/m,
   ],
+  [
+    "a unix socket with a source",
+    "services:\n  sshd:\n    listen: ['0.0.0.0:22']\n    backend: unix:/run/x.sock\n    source: client\n",
+    /^x\.yaml:5:13: error bad-value: "services\.sshd\.source": a unix socket has no source address; use a TCP backend/m,
+  ],
+  [
+    "a hand-over with a source",
+    "services:\n  sshd:\n    listen: ['0.0.0.0:22']\n    exec: [/usr/sbin/sshd, -i]\n    source: client\n",
+    /^x\.yaml:5:13: error bad-value: "services\.sshd\.source": "exec" needs no source/m,
+  ],
   ["a bad address", sshd.replace("0.0.0.0:22", "::1:22"), /^x\.yaml:3:14: .*write "\[::1\]:22"$/m],
   [
     "a service without a name that can be matched",

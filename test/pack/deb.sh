@@ -58,6 +58,7 @@ doc=usr/share/doc/tcpwrapd
 put 644 "$top/README.md" "$doc/README.md"
 for page in "$top"/docs/*.md; do put 644 "$page" "$doc/$(basename "$page")"; done
 put 644 "$top/systemd/hand-over.conf" "$doc/examples/hand-over.conf"
+put 644 "$top/systemd/source-client.conf" "$doc/examples/source-client.conf"
 cp -R "$top/config/examples/." "$root/$doc/examples/"
 {
   printf 'Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nUpstream-Name: tcpwrapd\n\nFiles: *\n'

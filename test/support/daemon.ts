@@ -49,6 +49,10 @@ export interface StartOptions {
   readonly yaml?: string;
   readonly args?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** A program that becomes the daemon, with its arguments: nsenter(1), setpriv(1). */
+  readonly before?: readonly string[];
+  /** Another built program than dist/main.js. */
+  readonly program?: string;
   /** Of the folder with the tables; absent = ours alone. */
   readonly folderMode?: number;
 }
@@ -87,7 +91,8 @@ export class RunningDaemon {
     if (options.allow !== undefined) writeFileSync(join(folder, "hosts.allow"), options.allow);
     if (options.deny !== undefined) writeFileSync(join(folder, "hosts.deny"), options.deny);
     writeFileSync(join(folder, "tcpwrapd.yaml"), options.yaml ?? "names: {reverse: needed}\n");
-    if (!existsSync(program)) throw new Error("dist/ is not built: npm run build");
+    const main = options.program ?? program;
+    if (!existsSync(main)) throw new Error("dist/ is not built: npm run build");
     const services = Object.entries(options.services).flatMap(([name, backend]) => [
       "--service",
       `${name}=${options.listen?.[name] ?? "127.0.0.1:0"},${backend}`,
@@ -104,7 +109,8 @@ export class RunningDaemon {
       join(folder, "control.sock"),
       ...services,
     ];
-    const child = spawn(process.execPath, [program, ...args, ...(options.args ?? [])], {
+    const [file, ...before] = [...(options.before ?? []), process.execPath];
+    const child = spawn(file, [...before, main, ...args, ...(options.args ?? [])], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...options.environment },
     });

@@ -43,10 +43,18 @@ test("the drop-in for hand-over undoes only what the relay's unit does", () => {
   assert.deepEqual(undone, []);
 });
 
-test("the drop-in for hand-over gives a reason before it undoes anything", () => {
-  const [, ...body] = lines("hand-over.conf").join("\n").split("[Service]\n");
-  const paragraphs = body.join("").split(/\n(?=# )/);
-  for (const paragraph of paragraphs) assert.match(paragraph, /^# .+[.]\n[A-Za-z]+=/);
+for (const dropIn of ["hand-over.conf", "source-client.conf"]) {
+  test(`the drop-in ${dropIn} gives a reason before it undoes anything`, () => {
+    const [, ...body] = lines(dropIn).join("\n").split("[Service]\n");
+    const paragraphs = body.join("").split(/\n(?=# )/);
+    for (const paragraph of paragraphs) assert.match(paragraph, /^# .+[.]\n[A-Za-z]+=/);
+  });
+}
+
+test("the drop-in for source: client adds one capability to those of the relay's unit", () => {
+  const unit = directives("tcpwrapd.service");
+  for (const [key, [value = ""]] of directives("source-client.conf"))
+    assert.equal(value, `${unit.get(key)?.[0] ?? ""} CAP_NET_RAW`, key);
 });
 
 test("the socket unit names its sockets, as the configuration must", () => {

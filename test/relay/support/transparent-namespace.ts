@@ -8,7 +8,9 @@ import { loadTransparent } from "../../../src/relay/transparent.ts";
 import { checkTransparent } from "../../../src/relay/transparent-check.ts";
 
 const openFrom = await loadTransparent();
-const missing = await checkTransparent({ backends: ["127.0.0.1", "::1"] });
+const missing = await checkTransparent({
+  backends: ["127.0.0.1", "::1"].map((address) => ({ address, port: 2222 })),
+});
 const seen: string[] = [];
 for (const [client, host] of [
   ["198.51.100.11", "127.0.0.1"],
