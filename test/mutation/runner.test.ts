@@ -53,7 +53,11 @@ test("a run without mutants names every test, and which mutants it covers", asyn
     names.map((name) => [name, TestStatus.Success]),
   );
   const perTest = Object.fromEntries(names.slice(0, 2).map((name) => [name, { 1: 1, 2: 1 }]));
-  assert.deepEqual(world.__stryker__, { mutantCoverage: { static: {}, perTest }, currentTestId: undefined });
+  assert.deepEqual(world.__stryker__, {
+    mutantCoverage: { static: {}, perTest },
+    currentTestId: undefined,
+    isCounting: false,
+  });
 });
 
 test("a test that fails without mutants is told as failed", async (t) => {
