@@ -50,6 +50,6 @@ function toUnsigned(digits: string, prefix: string): number {
 function signAndMagnitude(digits: string, prefix: string): { isNegative: boolean; magnitude: bigint } {
   const unsigned = digits.replace(/^[+-]/, "").replace(/^0+(?=.)/, "");
   // Longer than any 64-bit number in any base used here: past the limit anyway, and no cost that grows.
-  const magnitude = unsigned === "" ? 0n : unsigned.length > 30 ? 2n ** 70n : BigInt(prefix + unsigned);
+  const magnitude = unsigned.length > 30 ? 2n ** 70n : BigInt(prefix + unsigned);
   return { isNegative: digits.startsWith("-"), magnitude };
 }

@@ -5,7 +5,6 @@ import { join, relative } from "node:path";
 import { test } from "node:test";
 import {
   DryRunStatus,
-  type MutantRunOptions,
   MutantRunStatus,
   type TestResult,
   type TestRunner,
@@ -86,11 +85,16 @@ test("a mutant is killed by the test that sees it, survives the others, and is g
   assert.ok((await dryRun()).every(({ status }) => status === TestStatus.Success));
 });
 
-test("a mutant that is active while files load meets every test of them", async (t) => {
-  const { mutantRun, file } = await project(t, passing);
-  assert.equal((await mutantRun("1", [file], "static")).status, MutantRunStatus.Killed);
-  const survived = await mutantRun("9", [file], "static");
-  assert.deepEqual(survived, { status: MutantRunStatus.Survived, nrOfTests: 3 });
+test("a mutant in code that runs while files load meets every test of them", async (t) => {
+  const text = `${passing}const isWrong = isLess(1, 1);\ntest("last", () => { if (isWrong) throw new Error(); });\n`;
+  for (const tests of [text, text.replace("isLess(1, 1)) throw", "false) throw")]) {
+    const { id, mutantRun, file } = await project(t, tests);
+    const killed = await mutantRun("1", [file]);
+    assert.ok(killed.status === MutantRunStatus.Killed);
+    assert.deepEqual(killed.killedBy, [id(tests === text ? "equal numbers" : "last")]);
+  }
+  const { mutantRun, file } = await project(t, text);
+  assert.deepEqual(await mutantRun("9", [file]), { status: MutantRunStatus.Survived, nrOfTests: 4 });
 });
 
 test("a mutant that loops for ever has timed out at the limit of hits", async (t) => {
@@ -114,11 +118,7 @@ async function project(t: Parameters<typeof scratchFolder>[0], tests: string) {
       const result = await runner.dryRun({ ...common, coverageAnalysis: "perTest", testFiles: [file] });
       return result.status === DryRunStatus.Complete ? result.tests : assert.fail(result.status);
     },
-    mutantRun: (
-      id: string,
-      testFilter: string[],
-      activation: MutantRunOptions["mutantActivation"] = "runtime",
-    ) =>
+    mutantRun: (id: string, testFilter: string[]) =>
       runner.mutantRun({
         ...common,
         activeMutant: {
@@ -129,7 +129,7 @@ async function project(t: Parameters<typeof scratchFolder>[0], tests: string) {
           replacement: "left <= right",
         },
         hitLimit: 100,
-        mutantActivation: activation,
+        mutantActivation: "runtime",
         reloadEnvironment: false,
         sandboxFileName: "",
         testFilter,

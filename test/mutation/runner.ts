@@ -86,16 +86,16 @@ class InProcessRunner implements TestRunner {
   }
 
   async mutantRun(options: MutantRunOptions): Promise<MutantRunResult> {
-    const { activeMutant, mutantActivation, testFilter = [], hitLimit } = options;
+    const { activeMutant, testFilter = [], hitLimit } = options;
     const mutated = instrument();
-    if (mutantActivation === "static") mutated.activeMutant = activeMutant.id;
+    // Before the files are loaded: Stryker gives a mutant in code that runs then a process of its own.
+    mutated.activeMutant = activeMutant.id;
     const ids = await this.chosen(testFilter);
     const subject = basename(activeMutant.fileName, ".ts");
     const rank = (id: string): number =>
       (id.includes(`/${subject}.test.ts${IN}`) ? 0 : 1e6) + (this.lastMs.get(id) ?? 0);
     ids.sort((one, other) => rank(one) - rank(other));
 
-    mutated.activeMutant = activeMutant.id;
     mutated.hitLimit = hitLimit === undefined ? undefined : Math.ceil(hitLimit / HITS_LESS) + HITS_ALWAYS;
     mutated.hitCount = hitLimit === undefined ? undefined : 0;
     try {
