@@ -62,7 +62,7 @@ export class LineReader {
     return undefined;
   }
 
-  /** The next line, be it blank or a comment; undefined at the end, and at a line that is too long. */
+  /** The next line, be it blank or a comment; "" at the end, undefined at a line that is too long. */
   logicalLine(): string | undefined {
     const { bytes } = this;
     const pieces: string[] = [];
@@ -77,7 +77,7 @@ export class LineReader {
       let end = nul < 0 ? stop : start + nul;
       this.at = newline < 0 ? bytes.length : newline + 1;
       const isEnded = newline >= 0 && nul < 0;
-      const isContinued = isEnded && end > start && bytes[end - 1] === BACKSLASH;
+      const isContinued = isEnded && bytes[end - 1] === BACKSLASH;
       if (isContinued) end--;
       if (isEnded) this.line++;
       length += end - start;
@@ -97,7 +97,6 @@ export class LineReader {
       if (isEnded && !isContinued) return pieces.join("");
     }
     const text = pieces.join("");
-    if (text === "") return undefined;
     if (bytes.at(-1) !== NEWLINE) this.line++;
     if (text.charCodeAt(0) !== HASH && !isBlank(text)) {
       this.note({

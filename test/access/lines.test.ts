@@ -13,6 +13,7 @@ const rows: [text: string, lines: [line: number, text: string][], because: strin
     ],
     "blank lines are counted and dropped",
   ],
+  ["\nb\n", [[2, "b"]], "at the very start too"],
   ["# a\nb\n", [[2, "b"]], "a comment is dropped"],
   [" # a\n", [[1, " # a"]], "a comment begins in column 1 only"],
   ["a # b\n", [[1, "a # b"]], "there are no comments inside lines"],
@@ -71,6 +72,8 @@ const rows: [text: string, lines: [line: number, text: string][], because: strin
     "but only at the start",
   ],
   ["\xef\xbba\n", [[1, "\xef\xbba"]], "and only a whole one"],
+  ["a\xbb\xbf\n", [[1, "a\xbb\xbf"]], "not without its first byte"],
+  ["\xefa\xbf\n", [[1, "\xefa\xbf"]], "or its second"],
   ["\xe9\xff\n", [[1, "\xe9\xff"]], "bytes stay bytes"],
   ["", [], "an empty file has no lines"],
 ];
@@ -90,6 +93,7 @@ const remarks: [text: string, said: string[], because: string][] = [
   ["a\n#b", [], "a comment without newline harms nobody here"],
   ["a\n \t", [], "nor do blanks"],
   ["a\nb\0\nc\0\nd\n", ["2 warning nul-byte"], "NUL bytes, once for a line"],
+  ["\0\na\n", ["1 warning nul-byte"], "one in column 1"],
   ["a\\\n", ["1 warning missing-newline"], "a line joined with nothing"],
 ];
 for (const [text, said, because] of remarks) {
@@ -104,12 +108,53 @@ for (const [text, said, because] of remarks) {
   });
 }
 
+test("remarks say what is wrong, where, and what to do", () => {
+  const { diagnostics } = read("\xef\xbb\xbfa\nbc\0d\ne\nf");
+  assert.deepEqual(diagnostics, [
+    {
+      file: "hosts.deny",
+      line: 1,
+      column: 1,
+      severity: "warning",
+      code: "byte-order-mark",
+      message: "the file begins with a byte-order mark; it is skipped",
+    },
+    {
+      file: "hosts.deny",
+      line: 2,
+      column: 3,
+      severity: "warning",
+      code: "nul-byte",
+      message: "NUL byte: the rest of this line is lost, and the next line is joined to it",
+    },
+    {
+      file: "hosts.deny",
+      line: 3,
+      severity: "warning",
+      code: "missing-newline",
+      message: "the last line has no newline; it is taken as a line like any other",
+      hint: "end the file with a newline: tcpd ignores this line, and in hosts.deny refuses everyone it reaches",
+    },
+  ]);
+  assert.deepEqual(read("x".repeat(MAX_LINE_BYTES + 1)).diagnostics, [
+    {
+      file: "hosts.deny",
+      line: 1,
+      severity: "error",
+      code: "line-too-long",
+      message: "the line is longer than 1048576 bytes; this line and all after it are ignored",
+      hint: "split it into several rules, or name a /file with the patterns",
+    },
+  ]);
+});
+
 test("a line of the longest length is taken, one byte more ends the table with an error", () => {
   const longest = "x".repeat(MAX_LINE_BYTES);
   assert.deepEqual(
     read(`${longest}\ny\n`).lines.map(({ text }) => text.length),
     [MAX_LINE_BYTES, 1],
   );
+  assert.ok(!read(`${longest}\n`).isCutShort);
   const { lines, diagnostics, isCutShort } = read(`a\n${longest}x\ny\n`);
   assert.deepEqual(
     lines.map(({ text }) => text),

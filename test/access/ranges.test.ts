@@ -4,7 +4,7 @@ import { test } from "node:test";
 import type { Words } from "../../src/access/addresses.ts";
 import { findInBlock, makeBlocks, NO_BLOCKS } from "../../src/access/blocks.ts";
 import { Prefixes } from "../../src/access/prefixes.ts";
-import { findIpv4, findIpv6, makeRanges, NONE } from "../../src/access/ranges.ts";
+import { findIpv4, findIpv6, makeRanges, NONE, type RangesData } from "../../src/access/ranges.ts";
 
 type Prefix = [address: number, bits: number, group?: number];
 
@@ -111,6 +111,25 @@ const rows: [prefixes: Prefix[], address: number, first: number, because: string
     1,
     "each group on its own",
   ],
+  [
+    [
+      [0x0a000000, 8],
+      [0x0b000000, 8, 1],
+    ],
+    0x0b000001,
+    NONE,
+    "a group ends where another begins",
+  ],
+  [
+    [
+      [0x0a000000, 24],
+      [0x0a0000ff, 32],
+      [0x0a000100, 24],
+    ],
+    0x0a0000ff,
+    0,
+    "the last address of a prefix is its own",
+  ],
 ];
 for (const [prefixes, address, first, because] of rows) {
   test(`${prefixes.length} prefixes and ${address.toString(16)}: ${because}`, () => {
@@ -119,6 +138,144 @@ for (const [prefixes, address, first, because] of rows) {
       collected.addWord(start, bits, rank, group);
     assert.equal(findIpv4(makeRanges(collected, 2), 0, address), first);
     assert.equal(findInBoth(collected, 2, 0, address), first);
+  });
+}
+
+test("a group knows nothing of one before it that goes up to the last address", () => {
+  const narrow = new Prefixes(1);
+  narrow.addWord(0, 0, 0, 0);
+  narrow.addWord(0x0a000000, 8, 1, 1);
+  assert.equal(findIpv4(makeRanges(narrow, 2), 1, 5), NONE);
+  const wide = new Prefixes(4);
+  wide.add([0, 0, 0, 0], 0, 0, 0);
+  wide.add([0x20010000, 0, 0, 0], 16, 1, 1);
+  assert.equal(findIpv6(makeRanges(wide, 2), 1, [5, 0, 0, 0]), NONE);
+});
+
+/** What is left of prefixes, one range after another: where it begins, and the first rule in it; "-" for a gap. */
+const leftovers: [prefixes: Prefix[], left: string, because: string][] = [
+  [[], "", "nothing of nothing"],
+  [[[0x0a000000, 8]], "0a000000:0 0b000000:-", "a range and the gap behind it"],
+  [[[0, 0]], "00000000:0", "no gap behind the last address"],
+  [
+    [
+      [0x0a000000, 16],
+      [0x0a000000, 8],
+    ],
+    "0a000000:0 0a010000:1 0b000000:-",
+    "of two that begin together the wider one begins later",
+  ],
+  [
+    [
+      [0x0a000000, 8],
+      [0x0a000000, 16],
+    ],
+    "0a000000:0 0b000000:-",
+    "or hides the narrower one",
+  ],
+  [
+    [
+      [0x0a000000, 9],
+      [0x0a800000, 9],
+    ],
+    "0a000000:0 0a800000:1 0b000000:-",
+    "no gap between neighbours",
+  ],
+  [
+    [
+      [0x0affff00, 24],
+      [0x0a000000, 8],
+    ],
+    "0a000000:1 0affff00:0 0b000000:-",
+    "nor behind two that end together",
+  ],
+];
+for (const [prefixes, left, because] of leftovers) {
+  test(`${prefixes.length} prefixes leave "${left}": ${because}`, () => {
+    const narrow = new Prefixes(1);
+    const wide = new Prefixes(4);
+    const low = new Prefixes(4);
+    for (const [rank, [address, bits]] of prefixes.entries()) {
+      narrow.addWord(address, bits, rank, 0);
+      wide.add([address, 0, 0, 0], bits, rank, 0);
+      low.add([0, 0, 0, address], 96 + bits, rank, 0);
+    }
+    const shown = ({ starts, ranks }: RangesData, stride: number, word: number): string =>
+      Array.from(ranks, (rank, index) => {
+        const start = (starts[index * stride + word] ?? 0).toString(16).padStart(8, "0");
+        return `${start}:${rank === NONE ? "-" : rank}`;
+      }).join(" ");
+    assert.equal(shown(makeRanges(narrow, 1), 1, 0), left);
+    assert.equal(shown(makeRanges(wide, 1), 4, 0), left);
+    // Where the addresses of a word end, those of an IPv6 address do not.
+    assert.equal(shown(makeRanges(low, 1), 4, 3), left === "00000000:0" ? `${left} 00000000:-` : left);
+  });
+}
+
+test("prefixes that are narrower than asked for are left out", () => {
+  const prefixes = new Prefixes(1);
+  for (const [rank, bits] of [8, 15, 16, 24].entries()) prefixes.addWord((10 + rank) << 24, bits, rank, 0);
+  const kept = (mostBits?: number): number[] =>
+    [...makeRanges(prefixes, 1, mostBits).ranks].filter((rank) => rank !== NONE);
+  assert.deepEqual([kept(8), kept(15), kept(16), kept()], [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]);
+});
+
+/** The parts of a block: a group, and from which lower half of an address to which which rule comes first. */
+const partRows: [prefixes: Prefix[], parts: string, because: string][] = [
+  [[[0x0a010000, 16]], "0: 0-ffff 0", "a whole block"],
+  [[[0x0a010203, 32]], "0: 203-203 0", "one address, and no gap is kept"],
+  [
+    [
+      [0x0a010100, 24],
+      [0x0a010000, 16],
+    ],
+    "0: 0-ff 1, 100-1ff 0, 200-ffff 1",
+    "a narrower prefix inside a wider one",
+  ],
+  [
+    [
+      [0x0a01ff00, 24],
+      [0x0a010000, 16, 1],
+    ],
+    "0: ff00-ffff 0; 1: 0-ffff 1",
+    "a part for each group",
+  ],
+  [
+    [
+      [0x0a010000, 16, 1],
+      [0x0a000000, 8],
+      [0x0a010100, 24, 2],
+    ],
+    "1: 0-ffff 0; 2: 100-1ff 2",
+    "none for prefixes of many blocks",
+  ],
+  [
+    [
+      [0x0a000000, 12],
+      [0x0a020000, 16],
+    ],
+    "",
+    "nothing of other blocks",
+  ],
+];
+for (const [prefixes, parts, because] of partRows) {
+  test(`the block of 10.1 holds "${parts}": ${because}`, () => {
+    const collected = new Prefixes(1);
+    for (const [rank, [start, bits, group = 0]] of prefixes.entries())
+      collected.addWord(start, bits, rank, group);
+    const { blocks, cells } = makeBlocks(collected);
+    assert.deepEqual([blocks.length, blocks[0], blocks[65536]], [65537, 0, cells.length]);
+    const found: string[] = [];
+    const end = blocks[0x0a01 + 1] ?? 0;
+    for (let part = blocks[0x0a01] ?? 0; part < end; part = cells[part + 1] ?? end) {
+      const ranges: string[] = [];
+      for (let at = part + 2; at < (cells[part + 1] ?? 0); at += 2) {
+        const range = cells[at] ?? 0;
+        ranges.push(`${(range & 0xffff).toString(16)}-${(range >>> 16).toString(16)} ${cells[at + 1]}`);
+      }
+      found.push(`${cells[part]}: ${ranges.join(", ")}`);
+    }
+    assert.equal(found.join("; "), parts);
   });
 }
 
