@@ -127,8 +127,7 @@ export class HostIndexBuilder {
     for (; parts < 4; parts++) {
       const start = at;
       let part = 0;
-      for (; at < to && at < start + 3 && CLASSES[bytes[at] ?? 0] === DIGIT; at++)
-        part = part * 10 + (bytes[at] ?? 0) - 48;
+      for (; at < to && CLASSES[bytes[at] ?? 0] === DIGIT; at++) part = part * 10 + (bytes[at] ?? 0) - 48;
       // A leading zero means octal in a net and plain text elsewhere.
       if (at === start || part > 255 || (at > start + 1 && bytes[start] === 48)) return false;
       value = value * 256 + part;
@@ -207,7 +206,7 @@ export class HostIndexBuilder {
     if ((net & ~mask) !== 0) return true;
     const host = ~mask >>> 0;
     if ((host & (host + 1)) !== 0) return false;
-    this.ipv4.addWord(net, host === 0xffffffff ? 0 : Math.clz32(host), rank, group);
+    this.ipv4.addWord(net, Math.clz32(host), rank, group);
     return true;
   }
 }

@@ -38,6 +38,7 @@ const tables: [text: string, groups: string[], scanned: number[], because: strin
   ["sshd:\n:10.\n", ["sshd", ""], [], "empty lists are held"],
   ["#x: y\n \t\r\nno colon\n", [], [], "what is no rule leaves nothing"],
   ["[a:b]: [c:d] : allow\n", ["[a:b]"], [], "colons in brackets part nothing"],
+  ["\0x: y\nsshd: 10.\n", ["sshd"], [], "a NUL byte at the very start swallows its line"],
 ];
 for (const [text, groups, scanned, because] of tables) {
   test(`${JSON.stringify(text)}: ${because}`, () => {
@@ -54,6 +55,11 @@ test("groups are bounded; rules of further daemon lists are asked whole", () => 
     Array.from({ length: 44 }, (_, index) => 256 + index),
   );
   assert.ok(data.scannedGroups.every((group) => group === NO_GROUP));
+});
+
+test("each daemon list is one group, however many there are between two rules of it", () => {
+  const rules = Array.from({ length: 100 }, (_, index) => `d${index}: 10.\n`).join("");
+  assert.equal(compile(rules + rules).data.groups.length, 100);
 });
 
 test("a rule that is asked on its own keeps its group", () => {
@@ -108,6 +114,33 @@ test("a plain line of the longest length is taken, a longer one ends the table",
   assert.deepEqual([codes, data.broken?.code, data.broken?.line], [["line-too-long"], "line-too-long", 2]);
 });
 
+test("a line is plain again behind one that is not, so that its places are known", () => {
+  const column = (text: string): (number | undefined)[] => compile(text).options.map((place) => place[2]);
+  assert.deepEqual(column("a\0x\nb: c: d\n"), [undefined]);
+  assert.deepEqual(column("a\0x\nb: c\ne: f: g\nh: i: \0\nj: k: l\n"), [6, undefined]);
+  assert.deepEqual(column("a: \\\nb: c\nd: e: f\n"), [undefined, 6]);
+  assert.deepEqual(column(`#${"x".repeat(1 << 20)}\n`.slice(2) + "a: b: c\n"), [6], "beyond a mebibyte too");
+});
+
+test("a remark about a line without colon shows its start", () => {
+  const remark = (text: string) => {
+    const { diagnostics } = compileTable("f", { kind: "text", bytes: Buffer.from(text) }, silent);
+    return diagnostics;
+  };
+  assert.deepEqual(remark("\nno colon\n"), [
+    {
+      file: "f",
+      line: 2,
+      severity: "warning",
+      code: "missing-colon",
+      message: 'missing ":" separator in "no colon"; the line is skipped',
+      hint: "write DAEMONS : CLIENTS",
+    },
+  ]);
+  const shown = (length: number) => /in "(.*)";/.exec(remark(`${"x".repeat(length)}\n`)[0]?.message ?? "")?.[1];
+  assert.deepEqual([shown(60), shown(61)], ["x".repeat(60), `${"x".repeat(60)}...`]);
+});
+
 test("remarks about lines without colon are bounded", () => {
   assert.equal(compile("x\n".repeat(1500)).codes.length, 1000);
 });
@@ -152,6 +185,8 @@ test("the words of a file are parted by white space of any kind, and end at a NU
   assert.equal(netgroups, 1);
   assert.equal(data.hosts.ipv4.ranks.length > 0, true);
 });
+
+const silent = { file: () => {}, netgroup: () => {}, options: () => {} };
 
 function compile(text: string): Heard {
   const heard = { files: [] as Heard["files"], options: [] as Heard["options"], netgroups: 0 };

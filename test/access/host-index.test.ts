@@ -36,6 +36,7 @@ const rows: [word: string, how: "read" | "parsed" | "not", what: string, because
   ["255.255.255.255/32", "parsed", "", "nor a net of the last address"],
   ["10.0.0.0/008", "parsed", "ipv4 16777216", "a length in another spelling"],
   ["10.0.0.0/8x", "parsed", "ipv4 16777216", "with junk behind it"],
+  ["0.0.0.0/2/", "parsed", "ipv4 1073741824", "or a slash"],
   ["10.0.0.0/255.0.0.0", "parsed", "ipv4 16777216", "a written mask"],
   ["0.0.0.0/0.0.0.0", "parsed", "ipv4 4294967296", "of everything"],
   ["012.0.0.0/8", "parsed", "ipv4 16777216", "an octal net"],
@@ -52,6 +53,10 @@ const rows: [word: string, how: "read" | "parsed" | "not", what: string, because
   ["example.", "read", "name asks", "a start"],
   ["1e.test", "parsed", "name asks", "one that begins with a digit"],
   ["ab.cd", "parsed", "name asks", "one that is short"],
+  ["ab.cde", "parsed", "name asks", "up to the length of the longest reserved word"],
+  ["ab.cdef", "read", "name asks", "and no further"],
+  ["ab.", "parsed", "name asks", "a short start"],
+  [".ab", "parsed", "name asks", "a short end"],
   ["unknown", "read", "name asks", "a reserved value"],
   [".2.10.20.30", "parsed", "name", "an end of digits, which is no name"],
   [".", "parsed", "name", "a dot"],
@@ -84,6 +89,12 @@ test("a word is read between its ends, whatever stands around it", () => {
   assert.equal(find(index, "10.0.0.1"), 1);
   assert.equal(find(index, "10.0.0.19"), 2);
   assert.equal(find(index, "192.0.2.1", "host.test"), 0);
+});
+
+test("a short end or start of a name is found as a long one is", () => {
+  const { index } = build(["ab.", ".cd", "ex.am"]);
+  const find4 = (name: string): number => find(index, "192.0.2.1", name);
+  assert.deepEqual(["ab.x", "x.cd", "ex.am", "ab"].map(find4), [0, 1, 2, NONE]);
 });
 
 test("what was added since a mark is forgotten, in every part", () => {
@@ -163,6 +174,8 @@ const addresses: [text: string, quad: number | undefined, because: string][] = [
   ["1.2.3.256", undefined, "one too large"],
   ["1.2.3.4x", undefined, "a letter"],
   ["1.2.3/4", undefined, "a slash"],
+  ["1.2.3.4/", undefined, "at the end"],
+  ["fe80::1%nosuch", -1, "IPv6 of any interface"],
   ["1.2.3:4", undefined, "a colon"],
   ["111.222.111.2223", undefined, "too many digits"],
   ["paranoid", undefined, "a word"],

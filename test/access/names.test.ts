@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   EXACT,
+  exactNames,
+  findExactName,
   findText as findHashed,
   hashText,
   NamesBuilder,
@@ -37,6 +39,7 @@ const rows: [entries: Entry[], text: string, first: number, because: string][] =
   [[], "a", NONE, "nothing is there"],
   [[entry("host.test")], "host.test", 0, "a name"],
   [[entry("HOST.Test")], "host.test", 0, "kept in lower case"],
+  [[entry("AZ@[.test")], "az@[.test", 0, "that of A to Z"],
   [[entry("host.test")], "host.tes", NONE, "shorter"],
   [[entry("host.test")], "xhost.test", NONE, "longer"],
   [[entry(".test", SUFFIX)], "host.test", 0, "an end"],
@@ -99,6 +102,76 @@ test("a text with more dots than there are bits is found", () => {
     assert.equal(findText(builderOf([entry(`${text}.`, PREFIX)]).build(), `${text}.c`, ALL, true), 0);
     assert.equal(findText(builderOf([entry(text)]).build(), `${text}.b`, ALL, true), NONE);
   }
+});
+
+/** Pairs of one hash: whoever owns a reverse zone may choose such a name. */
+const collisions: [held: Entry[], text: string, because: string][] = [
+  [[entry("h0223828.example")], "h1066415.example", "a name of the same length"],
+  [[entry("host.test.aaycg0fy")], "host.test", "a longer one"],
+  [[entry("host.test"), entry(".aaycg0fy")], "host.test.aaycg0fy", "a shorter one"],
+  [[entry(".d0223828.example", SUFFIX)], "x.d1066415.example", "an end"],
+  [[entry(".test.aaycg0fy", SUFFIX)], "host.test", "a longer end"],
+];
+for (const [held, text, because] of collisions) {
+  test(`${text} is not ${held[0]?.text}, though both have one hash: ${because}`, () => {
+    const part = held[0]?.kind === SUFFIX ? text.slice(text.indexOf(".")) : text;
+    assert.equal(hashText(part).whole, hashText(held[0]?.text ?? "").whole);
+    const names = builderOf(held).build();
+    assert.equal(findText(names, text, ALL, true), NONE);
+    assert.equal(findExactName(names, text, ALL), NONE);
+    const both = builderOf([...held, { ...entry(part), kind: held[0]?.kind ?? EXACT }]).build();
+    assert.equal(findText(both, text, ALL, true), held.length);
+  });
+}
+
+test("the same text in the same group takes its place once, for its first rule", () => {
+  const taken = (entries: Entry[]): number[] =>
+    [...builderOf(entries).build().slots]
+      .filter((number, slot) => slot % 2 === 1 && number !== 0)
+      .sort((left, right) => left - right);
+  const one = entry("one.test");
+  const two = entry("two.test");
+  assert.deepEqual(taken([two, one, one, two, one]), [1, 2]);
+  assert.deepEqual(taken([one, { ...one, group: 1 }, one]), [1, 2], "in another group again");
+  assert.deepEqual(taken([entry("a.", EXACT), entry("a.", PREFIX), entry("a.", EXACT)]), [1, 2], "or kind");
+  assert.deepEqual(taken([one, { ...one, mayBeName: false }]), [1, 2], "or for addresses only");
+});
+
+test("a whole name is found as a name only, not by its end or start", () => {
+  const names = builderOf([
+    entry("1.2.", EXACT, false),
+    entry(".test", SUFFIX),
+    entry("a.", PREFIX),
+    entry("a.test"),
+    entry("b.test", EXACT, true, 1),
+  ]).build();
+  const find = (text: string, groups = ALL): number => findExactName(names, text, groups);
+  assert.deepEqual(
+    ["a.test", "b.test", "c.test", "1.2.", "a."].map((text) => find(text)),
+    [3, 4, NONE, NONE, NONE],
+  );
+  assert.equal(find("b.test", Uint8Array.of(1, 0)), NONE);
+});
+
+test("whole names are listed as they are kept, and nothing else is", () => {
+  const names = builderOf([
+    entry(".d.test", SUFFIX),
+    entry("A.test"),
+    entry("a.", PREFIX),
+    entry("10.0.0.1", EXACT, false),
+    entry("b.test", EXACT, true, 1),
+  ]).build();
+  assert.deepEqual([...exactNames(names)], ["a.test", "b.test"]);
+  assert.deepEqual([...exactNames(builderOf([]).build())], []);
+});
+
+test("a mark where nothing was added since changes nothing", () => {
+  const builder = builderOf([entry("one.test"), entry("two.test")]);
+  builder.cutBack(1);
+  builder.cutBack(1);
+  builder.add(Buffer.from("three.test"), 0, 10, EXACT, true, 5, 0);
+  builder.cutBack(2);
+  assert.deepEqual([...exactNames(builder.build())], ["one.test", "three.test"]);
 });
 
 test("what was added since a mark is forgotten", () => {
