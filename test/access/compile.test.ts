@@ -137,7 +137,8 @@ test("a remark about a line without colon shows its start", () => {
       hint: "write DAEMONS : CLIENTS",
     },
   ]);
-  const shown = (length: number) => /in "(.*)";/.exec(remark(`${"x".repeat(length)}\n`)[0]?.message ?? "")?.[1];
+  const shown = (length: number) =>
+    /in "(.*)";/.exec(remark(`${"x".repeat(length)}\n`)[0]?.message ?? "")?.[1];
   assert.deepEqual([shown(60), shown(61)], ["x".repeat(60), `${"x".repeat(60)}...`]);
 });
 
