@@ -30,6 +30,8 @@ class Session {
   #down: Flow | undefined;
   #idle: IdleWatch | undefined;
   #stopHearing: (() => void) | undefined;
+  /** One side takes nothing more, while what it has said before is still passed on. */
+  #deaf: { readonly cause: EndCause; readonly hasEnded: boolean } | undefined;
   #firstClose: EndCause | undefined;
   #failure: EndCause | undefined;
   #open = 2;
@@ -68,7 +70,7 @@ class Session {
     const ends = (from: Socket, to: Socket, cause: EndCause): FlowEnds => ({
       moved: idle && (() => idle.touch()),
       ended: () => this.#ended(from, to, cause),
-      failed: (status) => void to.destroy(writeError(status)),
+      failed: (status) => this.#failed(to, status),
     });
     this.#up = new Flow(
       access,
@@ -100,11 +102,30 @@ class Session {
       // no reset.
       this.#client.destroy();
       this.#backend.destroy();
+    } else if (this.#deaf !== undefined) {
+      if (this.#deaf.hasEnded) to.end();
+      this.#cut(this.#deaf.cause);
     } else if (wasReset(from)) {
       this.#cut(from === this.#client ? "client_reset" : "backend_reset");
     } else {
       to.end();
     }
+  }
+
+  /**
+   * One side takes nothing more. When its peer is gone, its last words may still wait in the kernel (an HTTP server that
+   * answers 413 and closes): they are passed on first, and then the reset. EPIPE says that an end came before the reset.
+   */
+  #failed(to: Socket, status: number): void {
+    const error = writeError(status);
+    const isGone = error.code === "ECONNRESET" || error.code === "EPIPE";
+    const back = to === this.#client ? this.#up : this.#down;
+    if (!isGone || back?.isFinished === true || this.#deaf !== undefined) {
+      to.destroy(error);
+      return;
+    }
+    const cause = socketErrorCause(to === this.#client ? "client" : "backend", error);
+    this.#deaf = { cause, hasEnded: error.code === "EPIPE" };
   }
 
   #cut(cause: EndCause): void {

@@ -42,13 +42,19 @@ export const referenceRelay: Relay = async (client, backend, { idleMs, signal })
   const stopHearing = onAbort(signal, () => cut(signal ? abortCause(signal) : "internal"));
   const idle = new IdleWatch(idleMs, () => cut("idle_timeout"));
 
-  const up = deliver(backend, (bytes) => {
-    upBytes += bytes;
-    idle.touch();
+  const up = deliver(backend, {
+    delivered: (bytes) => {
+      upBytes += bytes;
+      idle.touch();
+    },
+    lost: () => cut("backend_reset"),
   });
-  const down = deliver(client, (bytes) => {
-    downBytes += bytes;
-    idle.touch();
+  const down = deliver(client, {
+    delivered: (bytes) => {
+      downBytes += bytes;
+      idle.touch();
+    },
+    lost: () => cut("client_reset"),
   });
   await Promise.allSettled([
     pipeline(client, up).catch(() => cut("internal")),
@@ -62,13 +68,26 @@ export const referenceRelay: Relay = async (client, backend, { idleMs, signal })
   return { upBytes, downBytes, cause: failure ?? firstClose ?? "internal" };
 };
 
+interface Delivery {
+  /** So many bytes have arrived in the kernel. */
+  readonly delivered: (bytes: number) => void;
+  /** The connection was reset, and everything that came from it has been read. */
+  readonly lost: () => void;
+}
+
 /**
  * A writable that passes chunks on and says which ones have arrived in the kernel. `socket.bytesWritten` cannot: it
  * counts what was handed to libuv, taken or not.
  */
-function deliver(socket: Socket, delivered: (bytes: number) => void): Writable {
+function deliver(socket: Socket, { delivered, lost }: Delivery): Writable {
   return new Writable({
     write(chunk: Buffer, _encoding, done): void {
+      if (wasReset(socket)) {
+        // A write that fails destroys the socket, with the peer's last words unread.
+        if (socket.readableEnded) lost();
+        else socket.once("end", lost);
+        return;
+      }
       socket.write(chunk, (error) => {
         if (!error) delivered(chunk.length);
         done(error);
