@@ -5,7 +5,7 @@ import { LineReader, MAX_DIAGNOSTICS, MAX_LINE_BYTES, type LogicalLine } from ".
 import { parseList, type List } from "./list.ts";
 import { parseRule, splitRule } from "./parse.ts";
 import { parseClient, parseDaemon, type DaemonPattern, type HasInterface } from "./pattern.ts";
-import type { MatchedRule, Rule } from "./tables.ts";
+import type { Rule } from "./tables.ts";
 import { Numbers } from "./growing.ts";
 import { byteString, readable } from "./text.ts";
 
@@ -267,7 +267,7 @@ export function ruleAt(data: TableData, index: number): Rule | undefined {
 }
 
 /** A rule by its number without its lists; undefined where there is none. */
-export function matchedAt(data: TableData, index: number): MatchedRule | undefined {
+export function matchedAt(data: TableData, index: number): Pick<Rule, "line" | "options"> | undefined {
   const second = data.places[index * 2 + 1];
   if (second === undefined) return undefined;
   // A rule on one line and without options, which most are, is not read again.

@@ -6,6 +6,7 @@ import { endOfText, type ListData } from "./compile-list.ts";
 import type { HostIndex } from "./host-index.ts";
 import { parseHost, type DaemonPattern, type HostPattern } from "./pattern.ts";
 import type { List } from "./list.ts";
+import { parseOptions } from "./option-text.ts";
 import { byteString } from "./text.ts";
 
 /** The groups of rules that count for one daemon. */
@@ -17,6 +18,9 @@ export interface Groups {
 
 /** Daemons whose groups are remembered; a machine has a handful of services. */
 const MAX_REMEMBERED = 64;
+
+/** Matched rules with options that are kept as they were read; few ever match. */
+const MAX_WITH_OPTIONS = 1024;
 
 /** The index of a table, and what it has learnt while it was asked. */
 export class TableIndex {
@@ -127,6 +131,7 @@ export function listOf(data: ListData, leftOut: ReadonlySet<string>): HostList {
 class CompiledRules implements Rules {
   readonly length: number;
   private readonly data: TableData;
+  private readonly withOptions = new Map<number, MatchedRule>();
 
   constructor(data: TableData) {
     this.data = data;
@@ -138,7 +143,14 @@ class CompiledRules implements Rules {
   }
 
   matched(index: number): MatchedRule | undefined {
-    return matchedAt(this.data, index);
+    const known = this.withOptions.get(index);
+    if (known !== undefined) return known;
+    const found = matchedAt(this.data, index);
+    if (found?.options === undefined) return found && { line: found.line };
+    const rule = { line: found.line, options: parseOptions(found.options) };
+    if (this.withOptions.size >= MAX_WITH_OPTIONS) this.withOptions.clear();
+    this.withOptions.set(index, rule);
+    return rule;
   }
 
   text(index: number): string | undefined {

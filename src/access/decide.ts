@@ -1,6 +1,6 @@
 /** Tables and a request in; a verdict out, or the fact that is needed first. */
 import type { Diagnostic, Fact, Request, Step } from "./types.ts";
-import type { MatchedRule, Table, Tables } from "./tables.ts";
+import type { MatchedRule, Rules, Table, Tables } from "./tables.ts";
 import type { Groups, TableIndex } from "./compiled.ts";
 import { aboutRequest, matchClients, matchDaemon, matchRule, type Side, type Subject } from "./match.ts";
 import { findAddress, findAsking, type IndexedAddress } from "./host-index.ts";
@@ -53,7 +53,7 @@ function askAll({ rules }: Table, about: Subject): Found {
   let index = 0;
   for (const rule of rules) {
     const answer = matchRule(rule, about);
-    if (answer === true) return { kind: "match", index, rule };
+    if (answer === true) return matched(rules, index);
     index++;
     if (answer !== false) return { kind: "need", fact: answer };
   }
@@ -78,7 +78,7 @@ function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, 
     const rule = index.scannedRule(place, groups);
     if (rule === undefined) continue;
     const answer = index.isGrouped(place) ? matchClients(rule, about) : matchRule(rule, about);
-    if (answer === true) return { kind: "match", index: index.scanned[place] ?? 0, rule };
+    if (answer === true) return matched(rules, index.scanned[place] ?? 0);
     if (answer !== false) return { kind: "need", fact: answer };
   }
   if (limit === NONE) return NOT_FOUND;
@@ -87,8 +87,12 @@ function askIndex({ rules }: Table, index: TableIndex, address: IndexedAddress, 
   const inDoubt = asking === found ? rules.at(found) : undefined;
   const answer = inDoubt === undefined || matchClients(inDoubt, about);
   if (typeof answer === "object") return { kind: "need", fact: answer };
-  const rule = rules.matched(found);
-  return rule === undefined ? NOT_FOUND : { kind: "match", index: found, rule };
+  return matched(rules, found);
+}
+
+function matched(rules: Rules, index: number): Found {
+  const rule = rules.matched(index);
+  return rule === undefined ? NOT_FOUND : { kind: "match", index, rule };
 }
 
 function openGroups(index: TableIndex, about: Subject): Groups {

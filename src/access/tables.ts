@@ -2,6 +2,7 @@
 import type { Diagnostic } from "./types.ts";
 import type { ClientPattern, DaemonPattern, HostPattern } from "./pattern.ts";
 import type { List } from "./list.ts";
+import type { ParsedOption } from "./option-text.ts";
 import type { Netgroups } from "./netgroup.ts";
 import type { ListIndex, TableIndex } from "./compiled.ts";
 
@@ -9,8 +10,8 @@ import type { ListIndex, TableIndex } from "./compiled.ts";
 export interface MatchedRule {
   /** Its last physical line, counted from 1. */
   readonly line: number;
-  /** What stands after the second colon, a string of bytes; absent where there is none. */
-  readonly options?: string;
+  /** What stands after the second colon; absent where there is none. */
+  readonly options?: readonly ParsedOption[];
 }
 
 /** One rule of a table. Its options stay text until it matches, as tcpd has it: a broken one elsewhere is harmless. */

@@ -83,3 +83,12 @@ export function indexOutsideBrackets(text: string, char: string, from = 0): numb
   }
   return -1;
 }
+
+/** Takes the white space off both ends, as isspace(3) has it. A loop: `/\s+$/` takes quadratic time on blanks. */
+export function trim(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isSpace(text.charCodeAt(start))) start++;
+  while (end > start && isSpace(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}

@@ -44,6 +44,11 @@ export interface Request {
   readonly processId?: number;
   /** The peer that announced the client by a PROXY header; for the record only, no rule sees it. */
   readonly proxy?: ProxyPeer;
+  /**
+   * Which of its facts the options of the deciding rule have asked for (`isLate` of the fact): in the options before the one that
+   * asked, nobody knows them. Absent = none.
+   */
+  readonly late?: readonly LateFact[];
   /** How the `aclexec` commands asked for so far have ended, in the order in which they were asked for. */
   readonly commands?: readonly CommandOutcome[];
 }
@@ -53,12 +58,16 @@ export type CommandOutcome = "succeeded" | "failed";
 
 /** A fact that a decision needs before it can go on. The caller finds it, adds it to the request, and asks again. */
 export type Fact =
-  | { readonly kind: "clientName" }
-  | { readonly kind: "serverName" }
+  /** `isLate`: the options of a rule ask, so whoever adds the fact notes it in `Request.late`. */
+  | { readonly kind: "clientName"; readonly isLate?: true }
+  | { readonly kind: "serverName"; readonly isLate?: true }
   /** `withinMs`: the limit set by `rfc931 N`; absent = the configured one. */
-  | { readonly kind: "user"; readonly withinMs?: number }
+  | { readonly kind: "user"; readonly withinMs?: number; readonly isLate?: true }
   /** Adds one more outcome to `Request.commands`. */
   | { readonly kind: "aclexec"; readonly command: Command };
+
+/** A fact that the options of a rule may be the first to ask for. */
+export type LateFact = "clientName" | "serverName" | "user";
 
 /** A shell command as a rule asks for it: expanded, and with what the options before it have set. */
 export interface Command {
@@ -84,7 +93,8 @@ export interface RuleReference {
 export type Effect =
   | { readonly kind: "spawn"; readonly command: Command }
   /** Bytes for the client: one file, read and expanded by the caller with `expand`. */
-  | { readonly kind: "banners"; readonly directory: string }
+  /** `late`: as `Request.late` at the place of the option. */
+  | { readonly kind: "banners"; readonly directory: string; readonly late?: readonly LateFact[] }
   | { readonly kind: "keepalive" }
   /** After the end, unsent bytes get so many seconds, then a reset; 0 resets at once. */
   | { readonly kind: "linger"; readonly seconds: number };

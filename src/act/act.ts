@@ -78,7 +78,7 @@ async function carryOut(
   request: Request,
   ports: ActPorts,
 ): Promise<string | undefined> {
-  if (effect.kind === "banners") return await greet(effect.directory, client, request, ports);
+  if (effect.kind === "banners") return await greet(effect, client, request, ports);
   if (effect.kind === "spawn") ports.spawns.start(effect.command, ports.warn);
   else client.setKeepAlive(true, ports.keepAliveMs);
   return undefined;
@@ -86,11 +86,13 @@ async function carryOut(
 
 /** Why the connection cannot go on after its banner; undefined when it can. */
 async function greet(
-  directory: string,
+  { directory, late = [] }: Extract<Effect, { kind: "banners" }>,
   client: Socket,
-  request: Request,
+  known: Request,
   { findFact, bannerLimits, warn }: ActPorts,
 ): Promise<string | undefined> {
+  // What a later option has asked for is not known to the banner.
+  const request = { ...known, late };
   try {
     const outcome = await sendBanner({ directory, request, findFact, ...bannerLimits, warn }, client);
     if (outcome === "too_slow") return "the client does not take its banner";

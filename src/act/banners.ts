@@ -123,6 +123,7 @@ async function fillIn(text: string, banner: Banner): Promise<Buffer | undefined>
     }
     for (const problem of expansion.problems) banner.warn(`banners: ${problem}`);
     pieces.push(done, expansion.text);
+    ({ request } = expansion);
   }
   return Buffer.from(pieces.join(""), "latin1");
 }

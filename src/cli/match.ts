@@ -2,6 +2,7 @@
 
 import { createInterface } from "node:readline";
 import { decide } from "../access/decide.ts";
+import { withLate } from "../access/expand.ts";
 import { hostNames } from "../access/host-names.ts";
 import { ruleText } from "../access/rule-text.ts";
 import type { Tables } from "../access/tables.ts";
@@ -184,11 +185,11 @@ function withText(tables: Tables, decided: Decided): Decided {
 function assume(fact: Fact, request: Request, assumed: string[]): Request {
   switch (fact.kind) {
     case "clientName":
-      return { ...request, client: { ...request.client, name: "unknown" } };
+      return withLate({ ...request, client: { ...request.client, name: "unknown" } }, fact);
     case "serverName":
-      return { ...request, server: { ...request.server, name: "unknown" } };
+      return withLate({ ...request, server: { ...request.server, name: "unknown" } }, fact);
     case "user":
-      return { ...request, user: "unknown" };
+      return withLate({ ...request, user: "unknown" }, fact);
     case "aclexec":
       assumed.push(fact.command.line);
       return { ...request, commands: [...(request.commands ?? []), "succeeded"] };

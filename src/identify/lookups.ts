@@ -1,5 +1,6 @@
 /** Finds the facts that a decision asks for, and the names that only the record wants. */
 
+import { withLate } from "../access/expand.ts";
 import type { Endpoint, Fact, Request } from "../access/types.ts";
 import { askIdent } from "./ident.ts";
 import { startDeadline } from "../platform/deadline.ts";
@@ -72,11 +73,14 @@ export class Lookups {
   async find(fact: Fact, request: Request, signal: AbortSignal): Promise<Request> {
     switch (fact.kind) {
       case "clientName":
-        return { ...request, client: await this.#named(request.client, signal) };
+        return withLate({ ...request, client: await this.#named(request.client, signal) }, fact);
       case "serverName":
-        return { ...request, server: await this.#named(request.server, signal) };
+        return withLate({ ...request, server: await this.#named(request.server, signal) }, fact);
       case "user":
-        return { ...request, user: request.user ?? (await this.#user(request, fact.withinMs, signal)) };
+        return withLate(
+          { ...request, user: request.user ?? (await this.#user(request, fact.withinMs, signal)) },
+          fact,
+        );
       case "aclexec":
         return request;
       default:

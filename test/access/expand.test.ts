@@ -68,6 +68,7 @@ test("an unknown letter expands to nothing and is reported", () => {
     kind: "text",
     text: "ab",
     problems: ["unrecognized %q", "unrecognized %Z"],
+    request: known,
   });
 });
 

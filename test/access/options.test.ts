@@ -1,7 +1,10 @@
 /** Options: hosts_options(5), and tcpd's error texts. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { applyOptions, checkOptions, OPTIONS, splitOptions, type Applied } from "../../src/access/options.ts";
+import { withLate } from "../../src/access/expand.ts";
+import { OPTIONS } from "../../src/access/option-rows.ts";
+import { parseOptions, splitOptions } from "../../src/access/option-text.ts";
+import { applyOptions, checkOptions, type Applied } from "../../src/access/options.ts";
 import type { Command, Request } from "../../src/access/types.ts";
 
 const request: Request = {
@@ -162,7 +165,10 @@ test("group alone sets no user, and user alone no group", () => {
 });
 
 test("without a list of accounts every name passes", () => {
-  assert.equal(applied(applyOptions("user nosuch.nosuch", request, undefined)).verdict, "default");
+  assert.equal(
+    applied(applyOptions(parseOptions("user nosuch.nosuch"), request, undefined)).verdict,
+    "default",
+  );
 });
 
 test("a name that JavaScript knows is a name like any other", () => {
@@ -188,7 +194,11 @@ test("twist works although we are resident", () => {
 test("aclexec asks for its outcome in the order of the commands, and the first failure refuses", () => {
   const options = "setenv A 1 : aclexec one %h : aclexec two : allow";
   const ask = (commands: Request["commands"]) =>
-    applyOptions(options, commands === undefined ? withoutCommands() : { ...request, commands }, accounts);
+    applyOptions(
+      parseOptions(options),
+      commands === undefined ? withoutCommands() : { ...request, commands },
+      accounts,
+    );
   const one = { line: "one host.test", environment: { A: "1" } };
   assert.deepEqual(ask(undefined), { kind: "need", fact: { kind: "aclexec", command: one } });
   assert.deepEqual(ask(["succeeded"]), {
@@ -208,16 +218,74 @@ test("aclexec asks for its outcome in the order of the commands, and the first f
 test("rfc931 asks for the user within its time, once", () => {
   const { user: _, ...fresh } = request;
   const asks: [string, object][] = [
-    ["rfc931", { kind: "user" }],
-    ["rfc931 5", { kind: "user", withinMs: 5000 }],
-    ["setenv U %u", { kind: "user" }],
-    ["spawn %n", { kind: "clientName" }],
+    ["rfc931", { kind: "user", isLate: true }],
+    ["rfc931 5", { kind: "user", isLate: true, withinMs: 5000 }],
+    ["setenv U %u", { kind: "user", isLate: true }],
+    ["spawn %n", { kind: "clientName", isLate: true }],
   ];
   for (const [options, fact] of asks) {
     const unnamed = { ...fresh, client: { address: "192.0.2.1" } };
-    assert.deepEqual(applyOptions(options, unnamed, accounts), { kind: "need", fact });
+    assert.deepEqual(applyOptions(parseOptions(options), unnamed, accounts), { kind: "need", fact });
     assert.equal(apply(options).verdict, "default");
   }
+});
+
+const order: [options: string, commands: string[], because: string][] = [
+  ["spawn %h %n %h", ["192.0.2.1 host.test host.test"], "a look-up counts from its place on"],
+  ["spawn %h: spawn %n: spawn %h", ["192.0.2.1", "host.test", "host.test"], "from option to option"],
+  ["spawn %c: spawn %u: spawn %c", ["192.0.2.1", "bob", "bob@192.0.2.1"], "the user"],
+  ["spawn %c: rfc931: spawn %c", ["192.0.2.1", "bob@192.0.2.1"], "by rfc931"],
+  [
+    "spawn %H %s: spawn %N %H %s",
+    ["198.51.100.1 sshd@198.51.100.1", "s.test s.test sshd@s.test"],
+    "the server",
+  ],
+  ["spawn %h %c: spawn %u: spawn %n %c", ["192.0.2.1 192.0.2.1", "bob", "host.test bob@host.test"], "both"],
+  ["spawn %h %H %c", ["192.0.2.1 198.51.100.1 192.0.2.1"], "and nowhere if nobody asks"],
+];
+for (const [options, lines, because] of order) {
+  test(`${options}: what stands before a look-up has no answer of it: ${because}`, () => {
+    const answers = {
+      clientName: { client: { address: "192.0.2.1", name: "host.test" } },
+      serverName: { server: { address: "198.51.100.1", name: "s.test" } },
+      user: { user: "bob" },
+    };
+    let asked: Request = {
+      daemon: "sshd",
+      client: { address: "192.0.2.1" },
+      server: { address: "198.51.100.1" },
+    };
+    for (;;) {
+      const result = applyOptions(parseOptions(options), asked, accounts);
+      if (result.kind === "applied") {
+        assert.deepEqual(
+          result.effects.map((effect) => effect.kind === "spawn" && effect.command.line),
+          lines,
+        );
+        return;
+      }
+      const { fact } = result;
+      if (fact.kind === "aclexec") return assert.fail("no option asks for it");
+      asked = withLate(Object.assign(asked, answers[fact.kind]), fact);
+    }
+  });
+}
+
+test("a banner is told what is late at its place", () => {
+  const late: Request = { ...request, late: ["clientName", "user"] };
+  const result = applyOptions(
+    parseOptions("banners /a: spawn %n: banners /b: rfc931: banners /c"),
+    late,
+    undefined,
+  );
+  assert.deepEqual(
+    applied(result).effects.filter(({ kind }) => kind === "banners"),
+    [
+      { kind: "banners", directory: "/a", late: ["clientName", "user"] },
+      { kind: "banners", directory: "/b", late: ["user"] },
+      { kind: "banners", directory: "/c", late: [] },
+    ],
+  );
 });
 
 test("an unknown %-sequence is a warning, an endless one an error", () => {
@@ -263,7 +331,7 @@ function withoutCommands(): Request {
 }
 
 function apply(options: string): Applied {
-  return applied(applyOptions(options, request, accounts));
+  return applied(applyOptions(parseOptions(options), request, accounts));
 }
 
 function twisted(options: string): Command | undefined {

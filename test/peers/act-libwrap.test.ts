@@ -11,6 +11,7 @@ import { Refusals } from "../../src/act/refuse.ts";
 import { serveBy } from "../../src/act/serve-by.ts";
 import { Spawns } from "../../src/act/spawn.ts";
 import { decide } from "../../src/access/decide.ts";
+import { withLate } from "../../src/access/expand.ts";
 import type { Fact, Request, Source } from "../../src/access/types.ts";
 import { loadTables } from "../../src/config/load.ts";
 import { localPrograms } from "../../src/platform/commands.ts";
@@ -79,10 +80,11 @@ async function weMake(t: TestContext, folder: string): Promise<Made> {
     server: { address: "127.0.0.1", port: accepted.localPort ?? 0 },
   };
   // One fact for one question: what nobody has asked for is not known to %h and %c.
-  const findFact = async ({ kind }: Fact, known: Request): Promise<Request> => {
-    if (kind === "user") return { ...known, user: "unknown" };
-    if (kind === "serverName") return { ...known, server: { ...known.server, name: "localhost" } };
-    return { ...known, client: { ...known.client, name: "localhost" } };
+  const findFact = async (fact: Fact, known: Request): Promise<Request> => {
+    if (fact.kind === "user") return withLate({ ...known, user: "unknown" }, fact);
+    if (fact.kind === "serverName")
+      return withLate({ ...known, server: { ...known.server, name: "localhost" } }, fact);
+    return withLate({ ...known, client: { ...known.client, name: "localhost" } }, fact);
   };
   let step = decide(tables, request);
   while (step.kind === "need") {
@@ -154,6 +156,22 @@ for (const [file, because] of banners)
     assert.deepEqual(await weMake(t, folder), await libwrapMakes(t, folder));
   });
 
+const clients: [list: string, because: string][] = [
+  ["localhost", "a pattern that has asked for the name"],
+  ["127. EXCEPT other.test", "an exception that has"],
+  ["127.", "one that has not"],
+  ["nobody@ALL, ALL", "a pattern that has asked for the user"],
+];
+for (const [list, because] of clients)
+  test(`${list}: %h and %c behind ${because} are libwrap's`, async (t) => {
+    const folder = scratchFolder(t);
+    const spawns = "spawn echo %h %c >> @/left: spawn echo %n %h %c >> @/left".replaceAll("@", folder);
+    writeFileSync(join(folder, "allow"), `ALL: ${list}: ${spawns}\n`);
+    const made = await weMake(t, folder);
+    assert.notEqual(made.left, undefined);
+    assert.deepEqual(made, await libwrapMakes(t, folder));
+  });
+
 test("banners: whatever is in the file, the client reads what libwrap sends", async (t) => {
   const folder = scratchFolder(t);
   mkdirSync(join(folder, "banners"));
@@ -193,6 +211,17 @@ const rules: [options: string, because: string][] = [
   ["spawn exit 5", "spawn's status counts for nothing"],
   ["spawn echo one >> @/left: spawn sleep 0.1; echo done > @/two/done", "two spawns"],
   ["keepalive: linger 5: nice 3", "socket options"],
+  ["spawn echo %h %n %h > @/left", "a name is known behind its look-up and not before"],
+  ["setenv A %h: setenv B %n: spawn echo $A $B %h > @/left", "from option to option"],
+  ["spawn echo %s %H >> @/left: spawn echo %N %s %H >> @/left", "the name of the server"],
+  [
+    "spawn echo %c %h >> @/left: spawn echo %u %c >> @/left: spawn echo %n %c >> @/left",
+    "the user and the name",
+  ],
+  ["spawn echo %c >> @/left: rfc931: spawn echo %c %u >> @/left", "the user by rfc931"],
+  ["banners @/who: spawn echo %n %N > @/left", "a banner before the look-up"],
+  ["spawn echo %n %N > @/left: banners @/who", "a banner behind the look-up"],
+  ["spawn echo %h > @/left: spawn echo %n >> @/left: twist echo %h %H %c", "twist behind the look-up"],
 ];
 for (const [options, because] of rules)
   test(`${options}: ${because}: as with libwrap`, async (t) => {
@@ -201,6 +230,8 @@ for (const [options, because] of rules)
       mkdirSync(join(folder, name));
       writeFileSync(join(folder, name, "sshd"), `banner ${name} for %d\n`);
     }
+    mkdirSync(join(folder, "who"));
+    writeFileSync(join(folder, "who", "sshd"), "%h %H %c %s\n");
     writeFileSync(join(folder, "allow"), `ALL: ALL: ${options.replaceAll("@", folder)}\n`);
     assert.deepEqual(await weMake(t, folder), await libwrapMakes(t, folder));
   });
