@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { compileTable, NO_GROUP } from "../../src/access/compile.ts";
 import { compileList } from "../../src/access/compile-list.ts";
 import { listOf, tableOf, type TableIndex } from "../../src/access/compiled.ts";
+import { parseOptions } from "../../src/access/option-text.ts";
 import type { HostList, Table } from "../../src/access/tables.ts";
 
 const silent = { file: () => {}, netgroup: () => {}, options: () => {} };
@@ -26,11 +27,13 @@ test("a table gives its rules one by one and in order, with their line, text and
     [...rules].map(({ line, text, options }) => ({ line, text, ...(options && { options }) })),
     expected,
   );
-  for (const [index, { text, ...matched }] of expected.entries()) {
+  for (const [index, { text, line, options }] of expected.entries()) {
     assert.equal(rules.at(index)?.text, text);
     assert.equal(rules.text(index), text);
+    const matched = options === undefined ? { line } : { line, options: parseOptions(options) };
     assert.deepEqual(rules.matched(index), matched);
   }
+  assert.equal(rules.matched(1), rules.matched(1), "options are read once and kept");
   assert.deepEqual([rules.at(3), rules.text(3), rules.matched(3)], [undefined, undefined, undefined]);
   assert.deepEqual([...table("").table.rules], []);
 });
@@ -147,4 +150,12 @@ test("the words of a list know which interfaces there are", () => {
     return pattern?.kind === "text" ? pattern.pattern.kind : "";
   });
   assert.deepEqual(kinds, ["ipv6", "ipv6", "never"]);
+});
+
+test("the options of many rules are kept, and are the same when they have been forgotten", () => {
+  const { rules } = table(Array.from({ length: 3000 }, (_, line) => `d: c: nice ${line}\n`).join("")).table;
+  for (let round = 0; round < 2; round++) {
+    for (let index = 0; index < 3000; index++)
+      assert.deepEqual(rules.matched(index)?.options, parseOptions(` nice ${index}`));
+  }
 });
