@@ -1,11 +1,9 @@
 /** The life of one connection, from accept to its last record; the only file that knows the order of the stages. */
 
-import type { Socket } from "node:net";
 import type { Request } from "./access/types.ts";
 import { act, type Acted, type ActPorts } from "./act/act.ts";
 import { handOver } from "./act/hand-over.ts";
 import type { Lingers } from "./act/linger.ts";
-import { reset } from "./act/refuse.ts";
 import {
   announcedRequest,
   proxyDefaults,
@@ -25,6 +23,8 @@ import {
 } from "./judge.ts";
 import type { Limits } from "./listen/limits.ts";
 import { startDeadline } from "./platform/deadline.ts";
+import type { BareAccess } from "./platform/node-handle.ts";
+import type { Wire } from "./platform/wire.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import { DialError } from "./relay/dial.ts";
@@ -40,13 +40,16 @@ export interface SharedPorts extends JudgePorts {
   readonly act: Omit<ActPorts, "refusal" | "findFact" | "warn" | "signal">;
   readonly lingers: Lingers;
   readonly relay: Relay;
+  /** Absent = every connection has a Socket. */
+  readonly bare: BareAccess | undefined;
   readonly processId: number;
   readonly sessions: Sessions;
 }
 
 /** One connection with everything that its stages work with. */
 interface Connection {
-  readonly client: Socket;
+  /** Bare until a stage needs its Socket; most need none. */
+  readonly client: Wire;
   readonly service: Service;
   readonly ports: SharedPorts;
   readonly entry: Entry;
@@ -58,8 +61,7 @@ interface Connection {
  *
  * @param client accepted and paused; it is closed when the promise resolves, which is never rejected
  */
-export async function serve(client: Socket, service: Service, ports: SharedPorts): Promise<void> {
-  client.on("error", heard); // before the first await: an "error" that nobody hears ends the process
+export async function serve(client: Wire, service: Service, ports: SharedPorts): Promise<void> {
   const peer = requestOf(client, service.daemon);
   const { daemon, client: from, server: at } = peer ?? nobody(service.daemon);
   const entry = ports.journal.open({ service: service.name, daemon, client: from, server: at });
@@ -77,13 +79,13 @@ export async function serve(client: Socket, service: Service, ports: SharedPorts
     const acted = await carryOut(connection, decision);
     if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
     if (acted.kind !== "relay") return await finish(connection, acted);
-    if (acted.lingerSeconds !== undefined) ports.lingers.watch(client, acted.lingerSeconds);
+    if (acted.lingerSeconds !== undefined) ports.lingers.watch(client.socket(), acted.lingerSeconds);
     await join(connection, decision.request);
   } catch (cause) {
     recordFailure(cause, entry);
   } finally {
     place?.leave();
-    reset(client);
+    client.reset();
     entry.close();
     ports.sessions.leave(session);
   }
@@ -108,10 +110,14 @@ async function findAnnounced(
 ): Promise<Request> {
   const { proxies } = service;
   if (proxies?.networks.has(peer.client.address) !== true) {
-    if (!(await sendsProxyHeader(client, { waitMs: strangerMs, signal }))) return peer;
+    if (!(await sendsProxyHeader(client.socket(), { waitMs: strangerMs, signal }))) return peer;
     throw new ProxyRefused("a PROXY header from a peer that may not send one");
   }
-  const arrival = await readProxyHeader(client, { ...proxyDefaults, timeoutMs: proxies.timeoutMs, signal });
+  const arrival = await readProxyHeader(client.socket(), {
+    ...proxyDefaults,
+    timeoutMs: proxies.timeoutMs,
+    signal,
+  });
   signal.throwIfAborted();
   if (arrival.kind === "refused") throw new ProxyRefused(arrival.message);
   if (arrival.header.origin === "local") entry.markAsCheck(); // the proxy asks whether we are there, nobody comes in
@@ -155,13 +161,23 @@ function nameLater({ ports, entry }: Connection, { verdict, request }: Decision)
   void ports.lookups.ahead(request)?.then((named) => entry.learn(named));
 }
 
-/** Does what the rule asks for. A rule without options, which most are, asks for nothing but the relay. */
-async function carryOut(connection: Connection, { verdict, request }: Decision): Promise<Acted> {
-  if (verdict.kind === "allow" && verdict.effects.length === 0) return plainRelay;
-  return await act(verdict, connection.client, request, portsOfAct(connection));
+/** Does what the rule asks for. A rule without options, which most are, asks for nothing but the relay or the reset. */
+function carryOut(connection: Connection, { verdict, request }: Decision): Acted | Promise<Acted> {
+  const { client, service } = connection;
+  if (verdict.effects.length === 0) {
+    if (verdict.kind === "allow") return plainRelay;
+    if (verdict.kind === "refuse" && service.refusal === "reset") return resetAtOnce(client);
+  }
+  return act(verdict, client.socket(), request, portsOfAct(connection));
 }
 
 const plainRelay: Acted = { kind: "relay" };
+const plainReset: Acted = { kind: "refused", gone: Promise.resolve() };
+
+function resetAtOnce(client: Wire): Acted {
+  client.reset();
+  return plainReset;
+}
 
 function portsOfAct(connection: Connection): ActPorts {
   const { service, ports, entry, session } = connection;
@@ -180,10 +196,11 @@ async function join(connection: Connection, request: Request): Promise<void> {
   const { target, connectTimeoutMs, idleMs } = service;
   if (target.kind === "exec") return await serveByProgram(connection, target.argv, request);
   const { openFrom } = target;
-  const { socket: backend } = await target.backends.dial({
+  const { wire: backend } = await target.backends.dial({
     connectTimeoutMs,
     signal: session.signal,
     client,
+    bare: ports.bare,
     ...(openFrom !== undefined && { open: (to: string) => openFrom(request.client.address, to) }),
     ...(target.sendProxy !== undefined && { header: proxyHeader(target.sendProxy, request, entry.id) }),
   });
@@ -203,7 +220,7 @@ async function serveByProgram(
   request: Request,
 ): Promise<void> {
   const { client, entry } = connection;
-  const handed = await handOver(argv, client, request, portsOfAct(connection));
+  const handed = await handOver(argv, client.socket(), request, portsOfAct(connection));
   switch (handed.kind) {
     case "served":
       return await finish(connection, { kind: "twisted", end: handed.end });
@@ -259,8 +276,4 @@ function recordFailure(cause: unknown, entry: Entry): void {
 /** The request of a client that was gone before anybody could see who it was. */
 function nobody(daemon: string): Request {
   return { daemon, client: { address: "unknown" }, server: { address: "unknown" } };
-}
-
-function heard(): void {
-  // What an error on the socket means is told where the socket is used: by the relay, or by a write that fails.
 }

@@ -1,7 +1,7 @@
 /** The connections that are being served: how many, and how to cut one of them or all. */
 
-import type { Socket } from "node:net";
 import type { Request } from "./access/types.ts";
+import type { Wire } from "./platform/wire.ts";
 
 /** Why a session is cut; a cause of the `end` record. */
 export type CutCause = "drain" | "kicked";
@@ -14,7 +14,7 @@ export interface Session {
   /** What the tables allowed it for, once they have: what newer tables are asked about. */
   judged?: Request;
   /** The other side of the relay, once it is there. */
-  backend?: Socket;
+  backend?: Wire;
   /** More about why it was cut, for its record. */
   detail?: string;
 }

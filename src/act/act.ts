@@ -5,7 +5,7 @@ import type { ProgramEnd, Programs } from "../platform/commands.ts";
 import { sendBanner } from "./banners.ts";
 import type { FindFact } from "./banners.ts";
 import { reasonOf } from "./reason.ts";
-import { reset } from "./refuse.ts";
+import { reset } from "../platform/reset.ts";
 import type { RefusalKind, Refusals } from "./refuse.ts";
 import type { Spawns } from "./spawn.ts";
 import { twist } from "./twist.ts";

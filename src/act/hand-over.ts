@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { Request } from "../access/types.ts";
 import type { ProgramEnd, Programs } from "../platform/commands.ts";
 import { reasonOf } from "./reason.ts";
-import { reset } from "./refuse.ts";
+import { reset } from "../platform/reset.ts";
 import type { RefusalKind, Refusals } from "./refuse.ts";
 import { serveBy } from "./serve-by.ts";
 import { TooManyStarts } from "./start-rate.ts";

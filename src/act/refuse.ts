@@ -1,5 +1,6 @@
 /** Ends the connection of a refused client: by a reset, by a clean end, or by keeping it waiting. */
 import type { Socket } from "node:net";
+import { reset } from "../platform/reset.ts";
 
 /** reset: at once, by RST. close: by FIN, what the client sent is thrown away. hold: silence for a while, then a reset. */
 export type RefusalKind = "reset" | "close" | "hold";
@@ -81,25 +82,6 @@ export class Refusals {
     keepUntilClosed(this.#closing, client, this.#limits.closeMs, () => reset(client));
     client.once("end", () => reset(client));
     discard(client);
-  }
-}
-
-/**
- * Ends a connection by RST, whatever was sent or is unread. A unix socket knows no reset and is closed.
- *
- * While a shutdown is under way, which takes a turn of the loop, libuv refuses the reset (EINVAL), and Node would forget the
- * descriptor without closing it; so the reset waits for that turn.
- */
-export function reset(client: Socket): void {
-  if (client.destroyed) return;
-  if (client.writableEnded && !client.writableFinished && client.writableLength === 0) {
-    client.once("finish", () => reset(client));
-    return;
-  }
-  try {
-    client.resetAndDestroy();
-  } catch {
-    client.destroy();
   }
 }
 

@@ -3,6 +3,12 @@
 import type { Socket } from "node:net";
 import type { Endpoint, Request } from "../access/types.ts";
 
+/** What a connection tells of itself; Node's Socket does. */
+type Ends = {
+  readonly [Key in "destroyed" | "localAddress" | "localPort" | "remoteAddress" | "remotePort"]?:
+    Socket[Key] | undefined;
+};
+
 /**
  * The request that a new connection makes.
  *
@@ -16,8 +22,8 @@ import type { Endpoint, Request } from "../access/types.ts";
  *
  * Never throws. Source: getpeername(2) ENOTCONN; hosts_access(5).
  */
-export function requestOf(socket: Socket, daemon: string): Request | undefined {
-  if (socket.destroyed) return undefined;
+export function requestOf(socket: Ends, daemon: string): Request | undefined {
+  if (socket.destroyed === true) return undefined;
   const server = endpoint(socket.localAddress, socket.localPort);
   // getsockname(2) goes on answering for a TCP socket whose peer is gone; only a unix socket has neither address.
   if (server === undefined) return { daemon, client: unixPeer, server: unixPeer };

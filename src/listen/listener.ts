@@ -1,8 +1,10 @@
 /** Binds the listening sockets, and takes their connections, each paused before a byte is read; two steps, so that two processes can share them. */
 
 import { unlink } from "node:fs/promises";
-import { connect, createServer, isIPv6, type Server, type Socket } from "node:net";
+import { connect, createServer, isIPv6, type Server } from "node:net";
 import { type BindPlace, bindSocket, type BoundSocket } from "../platform/bound-sockets.ts";
+import { acceptBare, type BareAccess } from "../platform/node-handle.ts";
+import { Wire } from "../platform/wire.ts";
 import { type ListenEndpoint, printEndpoint } from "./endpoint.ts";
 
 /** Why a listening socket cannot be had; thrown by `bind` and `Listener.open`. `hint` says what to do. */
@@ -90,12 +92,14 @@ export class Listener {
     readonly descriptor: number;
     /** For messages. */
     readonly endpoint: ListenEndpoint;
-    readonly onConnection: (client: Socket) => void;
+    /** Accepts without making Sockets, where the listener is one of TCP; absent = makes them. */
+    readonly bare?: BareAccess | undefined;
+    readonly onConnection: (client: Wire) => void;
   }): Promise<Listener> {
+    const { bare, onConnection } = options;
     // Paused: until the verdict nothing is read. Half-open: an early FIN of the client must not end the answer.
-    const server = createServer(
-      { allowHalfOpen: true, pauseOnConnect: true, noDelay: true },
-      options.onConnection,
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) =>
+      onConnection(Wire.of(socket)),
     );
     try {
       await new Promise<void>((resolve, reject) => {
@@ -108,6 +112,7 @@ export class Listener {
     } catch (cause) {
       throw new ListenError(options.endpoint, cause);
     }
+    if (bare !== undefined) acceptBare(server, bare, (handle) => onConnection(Wire.bare(bare, handle)));
     // An accept that fails (ECONNABORTED, EMFILE) is not the end of the listener.
     server.on("error", () => undefined);
     return new Listener(server);

@@ -1,7 +1,6 @@
 /** The backends of one service, in order of preference; one that failed rests for a while. */
 
-import type { Socket } from "node:net";
-
+import type { Wire } from "../platform/wire.ts";
 import { dial, DialError, type BackendAddress, type DialOptions } from "./dial.ts";
 
 export interface BackendsOptions {
@@ -18,7 +17,7 @@ export interface BackendsOptions {
 
 /** A connection, and which backend it is to. */
 export interface Dialled {
-  readonly socket: Socket;
+  readonly wire: Wire;
   readonly backend: BackendAddress;
   /** What was tried before, as `DialError.tried`. */
   readonly tried: readonly string[];
@@ -82,14 +81,14 @@ export class Backends {
       const connectTimeoutMs = Math.max(1, leftMs / (order.length - index));
       backend.isOnTrial = backend.failures > 0;
       try {
-        const socket = await dial(backend.address, {
+        const wire = await dial(backend.address, {
           ...options,
           ...(resolve && { resolve }),
           connectTimeoutMs,
         });
         backend.failures = 0;
         backend.restsUntilMs = 0;
-        return { socket, backend: backend.address, tried };
+        return { wire, backend: backend.address, tried };
       } catch (error) {
         if (!(error instanceof DialError)) throw error;
         tried.push(...error.tried);

@@ -2,7 +2,10 @@
 
 import { lookup } from "node:dns/promises";
 import { isIP, Socket, type SocketConstructorOpts } from "node:net";
+import { getSystemErrorName } from "node:util";
 
+import type { BareAccess } from "../platform/node-handle.ts";
+import { Wire } from "../platform/wire.ts";
 import { waitFor } from "./patience.ts";
 import type { EndCause } from "./relay.ts";
 import { TransparentError } from "./transparent.ts";
@@ -30,7 +33,9 @@ export interface DialOptions {
   /** Aborting cancels the dial; the reason is the cause to report: `abort("client_gone")`. */
   readonly signal?: AbortSignal;
   /** The client that waits, paused: if the dial takes long and it goes away meanwhile, the dial ends as client_gone. */
-  readonly client?: Socket;
+  readonly client?: Wire;
+  /** Connects without a Socket where that will do; absent = always with one. */
+  readonly bare?: BareAccess | undefined;
   /** After so long without a byte the kernel asks whether the backend is still there; absent = it does not ask. */
   readonly keepAliveMs?: number;
   /** Written first, in one write, as soon as the backend is connected: a PROXY header. */
@@ -72,10 +77,10 @@ export class DialError extends Error {
  *
  * @throws DialError
  */
-export async function dial(backend: BackendAddress, options: DialOptions): Promise<Socket> {
+export async function dial(backend: BackendAddress, options: DialOptions): Promise<Wire> {
   const { signal, client } = options;
   if (signal?.aborted) throw new DialError(failure({ code: "ECANCELED" }, signal), [], signal.reason);
-  if (client?.destroyed) throw new DialError("client_gone", [], client.errored);
+  if (client?.destroyed) throw new DialError("client_gone", [], client.socket().errored);
   const deadlineMs = performance.now() + options.connectTimeoutMs;
   const found = await findTargets(backend, options);
   const tried = [...found.tried];
@@ -86,9 +91,9 @@ export async function dial(backend: BackendAddress, options: DialOptions): Promi
       (deadlineMs - performance.now()) / (found.targets.length - index),
       options,
     );
-    if (outcome instanceof Socket) {
-      if (options.keepAliveMs !== undefined) outcome.setKeepAlive(true, options.keepAliveMs);
-      if (options.header) outcome.write(options.header);
+    if (outcome instanceof Wire) {
+      if (options.keepAliveMs !== undefined) outcome.socket().setKeepAlive(true, options.keepAliveMs);
+      if (options.header) outcome.socket().write(options.header);
       return outcome;
     }
     failed = outcome;
@@ -145,36 +150,80 @@ async function resolveBySystem(host: string): Promise<readonly string[]> {
   return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
-async function attempt(target: Target, limitMs: number, options: DialOptions): Promise<Socket | Failed> {
+async function attempt(target: Target, limitMs: number, options: DialOptions): Promise<Wire | Failed> {
+  const { bare, open } = options;
+  if (bare !== undefined && open === undefined && "host" in target)
+    return await connectInTime(limitMs, options, (ended) => connectBare(target, bare, ended));
   let socket: Socket;
   try {
     const opened = openFor(target, options);
     // Most sockets are our own: those must not wait for a promise.
     socket = (opened instanceof Socket ? opened : await inTime(opened, limitMs, options)).pause();
   } catch (error) {
-    return { code: (error as NodeJS.ErrnoException).code ?? "EUNKNOWN", error };
+    return failed(error as NodeJS.ErrnoException);
   }
+  return await connectInTime(limitMs, options, (ended) => connectSocket(socket, target, ended));
+}
+
+/** Called once, not at once: without an error the connection is there. */
+type Ended = (error?: NodeJS.ErrnoException) => void;
+
+async function connectInTime(
+  limitMs: number,
+  options: DialOptions,
+  connect: (ended: Ended) => Wire,
+): Promise<Wire | Failed> {
   return await new Promise((settle) => {
-    const finish = (outcome: Socket | Failed): void => {
+    let begun: Wire | undefined;
+    const finish = (outcome: Wire | Failed): void => {
       stopWaiting();
       settle(outcome);
     };
     const stopWaiting = waitFor(limitMs, options, (code) => {
-      socket.destroy();
+      begun?.destroy();
       finish({ code });
     });
-    const fail = (error: NodeJS.ErrnoException): void => finish({ code: error.code ?? "EUNKNOWN", error });
-    socket.once("connect", () => {
-      // A session may last for weeks: nothing of the dial stays behind but a listener that all share.
-      socket.on("error", heard).off("error", fail);
-      finish(socket);
-    });
-    socket.on("error", fail);
-    socket.connect(target);
+    try {
+      begun = connect((error) => finish(error === undefined && begun !== undefined ? begun : failed(error)));
+    } catch (error) {
+      finish(failed(error as NodeJS.ErrnoException));
+    }
   });
 }
 
-function heard(): void {}
+function failed(error: NodeJS.ErrnoException | undefined): Failed {
+  return { code: error?.code ?? "EUNKNOWN", error };
+}
+
+function connectBare(
+  { host, port }: Extract<Target, { host: string }>,
+  bare: BareAccess,
+  ended: Ended,
+): Wire {
+  const wire = Wire.connect(bare, host, port, (status) => {
+    if (status === 0) return ended();
+    if (typeof wire !== "number") wire.destroy();
+    ended(connectError(status));
+  });
+  if (typeof wire === "number") throw connectError(wire);
+  return wire;
+}
+
+function connectError(status: number): NodeJS.ErrnoException {
+  const code = getSystemErrorName(status);
+  return Object.assign(new Error(`connect ${code}`), { code, errno: status, syscall: "connect" });
+}
+
+function connectSocket(socket: Socket, target: Target, ended: Ended): Wire {
+  socket.once("connect", () => {
+    // A session may last for weeks: nothing of the dial stays behind.
+    socket.off("error", ended);
+    ended();
+  });
+  socket.on("error", ended);
+  socket.connect(target);
+  return Wire.of(socket);
+}
 
 /** Paused before it is connected: nothing is read from it until a relay does. */
 function openFor(target: Target, { open }: DialOptions): Socket | Promise<Socket> {
@@ -188,7 +237,10 @@ async function inTime(opening: Promise<Socket>, limitMs: number, options: DialOp
   return await new Promise((resolve, reject) => {
     const stopWaiting = waitFor(limitMs, options, (code) => {
       stopWaiting();
-      opening.then((late) => late.destroy(), heard);
+      opening.then(
+        (late) => late.destroy(),
+        () => undefined,
+      );
       reject(Object.assign(new Error("no socket in time"), { code }));
     });
     opening.finally(stopWaiting).then(resolve, reject);

@@ -1,30 +1,51 @@
 /** The fast relay: reads into buffers of its own and writes straight to the handle, past Node's streams. */
 
-import type { Socket } from "node:net";
 import { getSystemErrorName } from "node:util";
 
+import type { HandleAccess } from "../platform/node-handle.ts";
+import type { Wire } from "../platform/wire.ts";
 import { onAbort } from "./abort.ts";
 import { BufferPool } from "./buffers.ts";
-import { Flow, type FlowEnds } from "./flow.ts";
+import { type End, endOf } from "./ends.ts";
+import { Flow } from "./flow.ts";
 import { IdleWatch } from "./idle.ts";
-import { handleOf, wasReset, type HandleAccess } from "./node-handle.ts";
-import { abortCause, socketErrorCause, type EndCause, type Relay, type Relayed } from "./relay.ts";
-import { reset } from "./reset.ts";
+import {
+  abortCause,
+  socketErrorCause,
+  type EndCause,
+  type Relay,
+  type Relayed,
+  type RelayOptions,
+} from "./relay.ts";
 
 /** Makes a `Relay` of what `findHandleAccess` has found. Its sessions share one pool of buffers. */
 export function makeFastRelay(access: HandleAccess): Relay {
   const pool = new BufferPool();
   return (client, backend, options) =>
     new Promise((resolve) => {
-      const session = new Session(client, backend, resolve);
-      session.start(access, pool, options.idleMs, options.signal);
+      const ends = [endOf(access, client), endOf(access, backend)] as const;
+      if (ends[0] !== undefined && ends[1] !== undefined)
+        new Session(ends[0], ends[1], resolve).start(access, pool, options);
+      else resolve(missed(client, backend));
     });
+}
+
+/** One of the two is closed before the relay has begun. */
+function missed(client: Wire, backend: Wire): Relayed {
+  const cause = client.destroyed
+    ? "client_gone"
+    : backend.socket().errored
+      ? "backend_reset"
+      : "backend_closed";
+  client.reset();
+  backend.reset();
+  return { upBytes: 0, downBytes: 0, cause };
 }
 
 /** One relayed session: two flows, and who ended them. */
 class Session {
-  readonly #client: Socket;
-  readonly #backend: Socket;
+  readonly #client: End;
+  readonly #backend: End;
   readonly #resolve: (relayed: Relayed) => void;
   #up: Flow | undefined;
   #down: Flow | undefined;
@@ -36,29 +57,18 @@ class Session {
   #failure: EndCause | undefined;
   #open = 2;
 
-  constructor(client: Socket, backend: Socket, resolve: (relayed: Relayed) => void) {
+  constructor(client: End, backend: End, resolve: (relayed: Relayed) => void) {
     this.#client = client;
     this.#backend = backend;
     this.#resolve = resolve;
   }
 
-  start(access: HandleAccess, pool: BufferPool, idleMs: number, signal: AbortSignal | undefined): void {
+  start(access: HandleAccess, pool: BufferPool, { idleMs, signal }: RelayOptions): void {
     const client = this.#client;
     const backend = this.#backend;
-    const clientHandle = handleOf(client);
-    const backendHandle = handleOf(backend);
-    if (clientHandle === undefined || backendHandle === undefined) {
-      reset(client);
-      reset(backend);
-      const cause =
-        clientHandle === undefined ? "client_gone" : backend.errored ? "backend_reset" : "backend_closed";
-      this.#resolve({ upBytes: 0, downBytes: 0, cause });
-      return;
-    }
-    client.on("error", (error) => this.#cut(socketErrorCause("client", error)));
-    backend.on("error", (error) => this.#cut(socketErrorCause("backend", error)));
-    client.once("close", () => this.#closed());
-    backend.once("close", () => this.#closed());
+    const closed = (): void => this.#closed();
+    client.hear({ failed: (error) => this.#cut(socketErrorCause("client", error)), closed });
+    backend.hear({ failed: (error) => this.#cut(socketErrorCause("backend", error)), closed });
     if (idleMs > 0) {
       this.#idle = new IdleWatch(
         idleMs,
@@ -67,27 +77,17 @@ class Session {
       );
     }
     const idle = this.#idle;
-    const ends = (from: Socket, to: Socket, cause: EndCause): FlowEnds => ({
-      moved: idle && (() => idle.touch()),
-      ended: () => this.#ended(from, to, cause),
-      failed: (status) => this.#failed(to, status),
+    const moved = idle && (() => idle.touch());
+    this.#up = new Flow(access, pool, client, backend, {
+      moved,
+      ended: () => this.#ended(client, backend, "client_closed"),
+      failed: (status) => this.#failed(backend, status),
     });
-    this.#up = new Flow(
-      access,
-      pool,
-      client,
-      clientHandle,
-      backendHandle,
-      ends(client, backend, "client_closed"),
-    );
-    this.#down = new Flow(
-      access,
-      pool,
-      backend,
-      backendHandle,
-      clientHandle,
-      ends(backend, client, "backend_closed"),
-    );
+    this.#down = new Flow(access, pool, backend, client, {
+      moved,
+      ended: () => this.#ended(backend, client, "backend_closed"),
+      failed: (status) => this.#failed(client, status),
+    });
     this.#stopHearing = onAbort(signal, () => this.#cut(signal ? abortCause(signal) : "internal"));
     if (this.#failure !== undefined) return;
     this.#up.start();
@@ -95,7 +95,7 @@ class Session {
   }
 
   /** One way is finished, its bytes are in the kernel. */
-  #ended(from: Socket, to: Socket, cause: EndCause): void {
+  #ended(from: End, to: End, cause: EndCause): void {
     this.#firstClose ??= cause;
     if (this.#up?.isFinished === true && this.#down?.isFinished === true) {
       // Both are: a close says so too, and spares a shutdown and a turn of the loop. Nothing is left to be read, so it is
@@ -105,7 +105,7 @@ class Session {
     } else if (this.#deaf !== undefined) {
       if (this.#deaf.hasEnded) to.end();
       this.#cut(this.#deaf.cause);
-    } else if (wasReset(from)) {
+    } else if (from.wasReset()) {
       this.#cut(from === this.#client ? "client_reset" : "backend_reset");
     } else {
       to.end();
@@ -116,24 +116,21 @@ class Session {
    * One side takes nothing more. When its peer is gone, its last words may still wait in the kernel (an HTTP server that
    * answers 413 and closes): they are passed on first, and then the reset. EPIPE says that an end came before the reset.
    */
-  #failed(to: Socket, status: number): void {
-    const error = writeError(status);
+  #failed(to: End, status: number): void {
+    const error = { code: getSystemErrorName(status) };
+    const cause = socketErrorCause(to === this.#client ? "client" : "backend", error);
     const isGone = error.code === "ECONNRESET" || error.code === "EPIPE";
     const back = to === this.#client ? this.#up : this.#down;
-    if (!isGone || back?.isFinished === true || this.#deaf !== undefined) {
-      to.destroy(error);
-      return;
-    }
-    const cause = socketErrorCause(to === this.#client ? "client" : "backend", error);
-    this.#deaf = { cause, hasEnded: error.code === "EPIPE" };
+    if (!isGone || back?.isFinished === true || this.#deaf !== undefined) this.#cut(cause);
+    else this.#deaf = { cause, hasEnded: error.code === "EPIPE" };
   }
 
   #cut(cause: EndCause): void {
     this.#failure ??= cause;
     this.#up?.stop();
     this.#down?.stop();
-    reset(this.#client);
-    reset(this.#backend);
+    this.#client.reset();
+    this.#backend.reset();
   }
 
   #closed(): void {
@@ -154,9 +151,4 @@ class Session {
       cause: this.#failure ?? this.#firstClose ?? "internal",
     });
   }
-}
-
-function writeError(status: number): NodeJS.ErrnoException {
-  const code = getSystemErrorName(status);
-  return Object.assign(new Error(`write ${code}`), { code, errno: status, syscall: "write" });
 }

@@ -1,9 +1,8 @@
 /** One direction of a fast relay: read into a buffer, write it, and read again only when the write is finished. */
 
-import type { Socket } from "node:net";
-
+import type { Handle, HandleAccess } from "../platform/node-handle.ts";
 import { topLevel, type BufferPool } from "./buffers.ts";
-import { readInto, replaceBuffer, type Handle, type HandleAccess } from "./node-handle.ts";
+import type { End } from "./ends.ts";
 
 /** What a flow tells its session. */
 export interface FlowEnds {
@@ -26,7 +25,7 @@ const sweepMs = 1000;
 export class Flow {
   readonly #access: HandleAccess;
   readonly #pool: BufferPool;
-  readonly #from: Socket;
+  readonly #from: End;
   readonly #fromHandle: Handle;
   readonly #toHandle: Handle;
   readonly #ends: FlowEnds;
@@ -45,40 +44,25 @@ export class Flow {
   /** The end of the source has been passed on. */
   isFinished = false;
 
-  constructor(
-    access: HandleAccess,
-    pool: BufferPool,
-    from: Socket,
-    fromHandle: Handle,
-    toHandle: Handle,
-    ends: FlowEnds,
-  ) {
+  constructor(access: HandleAccess, pool: BufferPool, from: End, to: End, ends: FlowEnds) {
     this.#access = access;
     this.#pool = pool;
     this.#from = from;
-    this.#fromHandle = fromHandle;
-    this.#toHandle = toHandle;
+    this.#fromHandle = from.handle;
+    this.#toHandle = to.handle;
     this.#ends = ends;
     this.#buffer = pool.takeSmall();
   }
 
   start(): void {
-    const from = this.#from;
-    from.once("end", () => this.#end());
-    if (from.readableEnded) {
-      this.#end();
-      return;
-    }
-    readInto(
-      this.#access,
-      from,
-      this.#fromHandle,
+    this.#from.read(
       (bytesRead) => this.#read(bytesRead),
       () => this.#buffer,
+      () => this.#end(),
     );
-    // What somebody has read before us and put back. read() also asks the handle for more.
-    const early = from.read() as Buffer | null;
-    if (early !== null && early.length > 0 && !this.#write(early)) {
+    if (this.#atEnd) return;
+    const early = this.#from.takeEarly();
+    if (early !== undefined && early.length > 0 && !this.#write(early)) {
       this.#fromHandle.reading = false;
       this.#fromHandle.readStop();
     } else if (!this.#fromHandle.reading && !this.#stopped) {
@@ -116,7 +100,7 @@ export class Flow {
     if (!isResting || this.#replacements >= maxReplacements) return;
     this.#replacements += 1;
     this.#changeLevel(0, this.#pool.takeSmall());
-    replaceBuffer(this.#access, this.#from, this.#fromHandle, this.#buffer);
+    this.#from.replaceBuffer(this.#buffer);
   }
 
   #read(bytesRead: number): boolean {

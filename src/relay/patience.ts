@@ -2,8 +2,9 @@
 
 import type { Socket } from "node:net";
 
+import { handleOf, wasReset } from "../platform/node-handle.ts";
+import type { Wire } from "../platform/wire.ts";
 import { onAbort } from "./abort.ts";
-import { wasReset } from "./node-handle.ts";
 
 /** Why a wait ended early, in the manner of error codes. */
 export type Impatience = "ETIMEDOUT" | "ECANCELED" | "ECLIENTGONE";
@@ -11,7 +12,7 @@ export type Impatience = "ETIMEDOUT" | "ECANCELED" | "ECLIENTGONE";
 export interface PatienceOptions {
   readonly signal?: AbortSignal;
   /** The client that waits too: paused, nothing of it read. */
-  readonly client?: Socket;
+  readonly client?: Wire;
 }
 
 /** A dial to a healthy backend is long over by then, and costs nothing more. */
@@ -46,7 +47,7 @@ export function waitFor(
         return;
       }
       timer = setTimeout(() => giveUp("ETIMEDOUT"), limitMs - watchClientAfterMs);
-      stopListening = listenFor(client, () => giveUp("ECLIENTGONE"));
+      stopListening = listenFor(client.socket(), () => giveUp("ECLIENTGONE"));
     },
     Math.max(1, isLong ? watchClientAfterMs : limitMs),
   );
@@ -61,7 +62,7 @@ export function waitFor(
 function listenFor(client: Socket, gone: () => void): () => void {
   // Reading without taking: the stream fills to its mark and stops. "end" comes only if there was nothing to take.
   const stayReadable = (): void => {
-    if (wasReset(client)) gone();
+    if (wasReset(handleOf(client))) gone();
   };
   client.on("readable", stayReadable).on("end", gone).on("error", gone).on("close", gone);
   return () => {

@@ -9,12 +9,13 @@ import { pipeline } from "node:stream/promises";
 
 import { onAbort } from "./abort.ts";
 import { IdleWatch } from "./idle.ts";
-import { wasReset } from "./node-handle.ts";
+import { handleOf, wasReset } from "../platform/node-handle.ts";
+import { reset } from "../platform/reset.ts";
 import { abortCause, socketErrorCause, type EndCause, type Relay } from "./relay.ts";
-import { reset } from "./reset.ts";
 
 /** A `Relay`. A chunk (64 KiB at most) counts as delivered when the kernel has taken all of it. */
-export const referenceRelay: Relay = async (client, backend, { idleMs, signal }) => {
+export const referenceRelay: Relay = async (clientWire, backendWire, { idleMs, signal }) => {
+  const [client, backend] = [clientWire.socket(), backendWire.socket()];
   let firstClose: EndCause | undefined;
   let failure: EndCause | undefined;
   let upBytes = 0;
@@ -30,11 +31,11 @@ export const referenceRelay: Relay = async (client, backend, { idleMs, signal })
   client.on("error", (error) => cut(socketErrorCause("client", error)));
   backend.on("error", (error) => cut(socketErrorCause("backend", error)));
   client.once("end", () => {
-    if (firstClose === undefined && wasReset(client)) cut("client_reset");
+    if (firstClose === undefined && wasReset(handleOf(client))) cut("client_reset");
     firstClose ??= "client_closed";
   });
   backend.once("end", () => {
-    if (firstClose === undefined && wasReset(backend)) cut("backend_reset");
+    if (firstClose === undefined && wasReset(handleOf(backend))) cut("backend_reset");
     firstClose ??= "backend_closed";
   });
   if (client.destroyed) cut("client_gone");
@@ -82,7 +83,7 @@ interface Delivery {
 function deliver(socket: Socket, { delivered, lost }: Delivery): Writable {
   return new Writable({
     write(chunk: Buffer, _encoding, done): void {
-      if (wasReset(socket)) {
+      if (wasReset(handleOf(socket))) {
         // A write that fails destroys the socket, with the peer's last words unread.
         if (socket.readableEnded) lost();
         else socket.once("end", lost);

@@ -1,6 +1,6 @@
 /** What a relay is: the one signature that every way of joining a client to its backend has. */
 
-import type { Socket } from "node:net";
+import type { Wire } from "../platform/wire.ts";
 
 /** How a session ended, as the `end` record names it. */
 export const endCauses = [
@@ -47,9 +47,9 @@ export interface RelayOptions {
  *
  * @param client accepted with `allowHalfOpen` and `pauseOnConnect`; still paused
  * @param backend as `dial` gives it; a header may have been written to it, it is not counted
- * @returns the totals and the cause, when both sockets are destroyed; never rejects
+ * @returns the totals and the cause, when both connections are closed; never rejects
  */
-export type Relay = (client: Socket, backend: Socket, options: RelayOptions) => Promise<Relayed>;
+export type Relay = (client: Wire, backend: Wire, options: RelayOptions) => Promise<Relayed>;
 
 /** Reads the cause out of an aborted signal; "internal" when its reason is none of ours. */
 export function abortCause(signal: AbortSignal): EndCause {
@@ -62,7 +62,10 @@ export function abortCause(signal: AbortSignal): EndCause {
  * A peer that stopped answering (ETIMEDOUT by keep-alive or retransmission, a route that went away) is gone or
  * unreachable; everything else that the kernel reports on an open connection is a reset.
  */
-export function socketErrorCause(side: "client" | "backend", error: NodeJS.ErrnoException): EndCause {
+export function socketErrorCause(
+  side: "client" | "backend",
+  error: NodeJS.ErrnoException | { readonly code: string },
+): EndCause {
   if (error.code !== undefined && silentPeer.has(error.code)) {
     return side === "client" ? "client_gone" : "backend_unreachable";
   }

@@ -1,6 +1,5 @@
 /** Serves the connections of the listening sockets that it is given, by the policy that it is given. */
 
-import type { Socket } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import { hostNames } from "../access/host-names.ts";
 import type { Tables } from "../access/tables.ts";
@@ -20,10 +19,11 @@ import { clientsFor, Limits } from "../listen/limits.ts";
 import { Listener } from "../listen/listener.ts";
 import type { Programs } from "../platform/commands.ts";
 import { defaultGateways } from "../platform/gateways.ts";
+import type { Wire } from "../platform/wire.ts";
 import type { Policy } from "../policy.ts";
 import type { Journal } from "../record/journal.ts";
 import { BackendNames } from "../relay/backend-names.ts";
-import type { Relay } from "../relay/relay.ts";
+import type { ChosenRelay } from "../relay/choose.ts";
 import type { OpenFrom } from "../relay/transparent.ts";
 import type { Service } from "../service.ts";
 import { Sessions } from "../sessions.ts";
@@ -35,7 +35,7 @@ import { servicesOf } from "./services.ts";
 export interface WorkerOptions {
   readonly journal: Journal;
   readonly programs: Programs;
-  readonly relay: Relay;
+  readonly relay: ChosenRelay;
   /** Finds what makes sockets from clients' addresses, for services with `source: client`. */
   readonly sources: () => Promise<OpenFrom>;
   readonly processId: number;
@@ -131,6 +131,7 @@ export class Worker {
     const listener = await Listener.open({
       descriptor,
       endpoint,
+      bare: this.#options.relay.bare,
       onConnection: (client) => this.#accept(client, key),
     });
     this.#listeners.set(key, listener);
@@ -206,10 +207,10 @@ export class Worker {
     };
   }
 
-  #accept(client: Socket, key: string): void {
+  #accept(client: Wire, key: string): void {
     const service = this.#services.get(this.#orders?.routes.get(key) ?? "");
     // A client that the kernel gave us after its service was taken away.
-    if (service === undefined || this.#ports === undefined) return void client.resetAndDestroy();
+    if (service === undefined || this.#ports === undefined) return client.reset();
     // A sender of PROXY headers stands for its clients, and tells who they are.
     if (service.proxies === undefined) this.#lookForGateway(client.remoteAddress);
     void serve(client, service, this.#ports);
@@ -314,7 +315,8 @@ export class Worker {
         keepAliveMs: bounds.keepAliveMs,
       },
       lingers: this.#lingers,
-      relay,
+      relay: relay.relay,
+      bare: relay.bare,
       processId,
       sessions: this.#sessions,
     };

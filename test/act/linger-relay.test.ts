@@ -3,7 +3,8 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { Lingers } from "../../src/act/linger.ts";
 import { makeFastRelay } from "../../src/relay/fast.ts";
-import { findHandleAccess } from "../../src/relay/node-handle.ts";
+import { findHandleAccess } from "../../src/platform/node-handle.ts";
+import { Wire } from "../../src/platform/wire.ts";
 import { referenceRelay } from "../../src/relay/reference.ts";
 import { connectPair } from "../support/pair.ts";
 
@@ -18,7 +19,7 @@ for (const [name, makeRelay] of relays)
     const [front, back] = [await connectPair(t), await connectPair(t)];
     const lingers = new Lingers({ maxLingering: 10 });
     lingers.watch(front.accepted, 1);
-    const relaying = relay(front.accepted, back.client, { idleMs: 0 });
+    const relaying = relay(Wire.of(front.accepted), Wire.of(back.client), { idleMs: 0 });
     // The client has said all, the backend answers and ends; the answer fits into the kernel's buffers and is never read.
     front.client.pause();
     front.client.end("question");

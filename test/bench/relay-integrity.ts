@@ -1,7 +1,7 @@
 /** The long form of the integrity test: node --import tsx relay-integrity.ts [SESSIONS] [MIB], both relays. */
 
 import { makeFastRelay } from "../../src/relay/fast.ts";
-import { findHandleAccess } from "../../src/relay/node-handle.ts";
+import { findHandleAccess } from "../../src/platform/node-handle.ts";
 import { referenceRelay } from "../../src/relay/reference.ts";
 import { checkIntegrity } from "../relay/support/integrity.ts";
 

@@ -3,8 +3,9 @@
 import { createServer } from "node:net";
 
 import { chooseRelay, type RelayChoice } from "../../src/relay/choose.ts";
+import { Wire } from "../../src/platform/wire.ts";
 import { dial } from "../../src/relay/dial.ts";
-import { reset } from "../../src/relay/reset.ts";
+import { reset } from "../../src/platform/reset.ts";
 
 const [port, backendPort, choice = "auto"] = process.argv.slice(2);
 const { relay, name, why } = await chooseRelay(choice as RelayChoice);
@@ -13,7 +14,7 @@ const backendAddress = { kind: "tcp", host: "127.0.0.1", port: Number(backendPor
 const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (client) => {
   client.on("error", () => {});
   dial(backendAddress, { connectTimeoutMs: 5000 }).then(
-    (backend) => relay(client, backend, { idleMs: 0 }),
+    (backend) => relay(Wire.of(client), backend, { idleMs: 0 }),
     () => reset(client),
   );
 });

@@ -11,7 +11,8 @@ import { test, type TestContext } from "node:test";
 import { chooseRelay } from "../../src/relay/choose.ts";
 import { dial } from "../../src/relay/dial.ts";
 import { buildProxyHeader, type ProxyHeaderOptions } from "../../src/relay/proxy-header.ts";
-import { reset } from "../../src/relay/reset.ts";
+import { Wire } from "../../src/platform/wire.ts";
+import { reset } from "../../src/platform/reset.ts";
 import { answering, freePort, needPrograms, run, startServer, type Finished } from "../support/program.ts";
 
 needPrograms("/usr/sbin/haproxy", "/usr/sbin/mariadbd", "/usr/bin/mariadb", "/usr/bin/mariadb-install-db");
@@ -29,7 +30,7 @@ async function front(t: TestContext, backendPort: number, header: ProxyHeaderOpt
     client.on("error", () => undefined);
     const backend = { kind: "tcp", host: "127.0.0.1", port: backendPort } as const;
     dial(backend, { connectTimeoutMs: 5000, header: bytes }).then(
-      (socket) => relay(client, socket, { idleMs: 10_000 }),
+      (wire) => relay(Wire.of(client), wire, { idleMs: 10_000 }),
       () => reset(client),
     );
   });

@@ -36,8 +36,8 @@ async function deadAddress(t: TestContext): Promise<Tcp> {
 const within5s = { connectTimeoutMs: 5000 };
 
 async function dialPort(backends: Backends): Promise<number> {
-  const { socket, backend } = await backends.dial(within5s);
-  socket.destroy();
+  const { wire, backend } = await backends.dial(within5s);
+  wire.destroy();
   return (backend as Tcp).port;
 }
 
@@ -53,8 +53,8 @@ test("H1: a refused backend gives way to the next, and what was tried is told", 
   const dead = await deadAddress(t);
   const second = await listen(t);
   const backends = new Backends({ addresses: [dead, second.address] });
-  const { socket, backend, tried } = await backends.dial(within5s);
-  socket.destroy();
+  const { wire, backend, tried } = await backends.dial(within5s);
+  wire.destroy();
   assert.equal(backend, second.address);
   assert.deepEqual(tried, [`127.0.0.1:${dead.port} ECONNREFUSED`]);
 });
@@ -123,8 +123,8 @@ test("H8: only one connection tries a backend whose rest is over", async (t) => 
   const trying = backends.dial({ connectTimeoutMs: 400 });
   assert.equal(await dialPort(backends), second.address.port);
   assert.equal(asked, 2);
-  const { socket, backend } = await trying;
-  socket.destroy();
+  const { wire, backend } = await trying;
+  wire.destroy();
   assert.equal(backend, second.address);
 });
 
@@ -156,8 +156,8 @@ test("H11: no local port left is not the backend's fault: it does not rest, and 
     if (opened > 1) return new Socket({ allowHalfOpen: true });
     throw Object.assign(new Error("no port"), { code: "EADDRNOTAVAIL" });
   };
-  const { socket, backend, tried } = await backends.dial({ ...within5s, open });
-  socket.destroy();
+  const { wire, backend, tried } = await backends.dial({ ...within5s, open });
+  wire.destroy();
   assert.equal(backend, second.address);
   assert.deepEqual(tried, [`127.0.0.1:${first.address.port} EADDRNOTAVAIL`]);
   assert.equal(backends.health()[0]?.restsForMs, 0);

@@ -12,10 +12,12 @@ import { test, type TestContext } from "node:test";
 
 import { dial, DialError, type BackendAddress, type DialOptions } from "../../src/relay/dial.ts";
 import { makeFastRelay } from "../../src/relay/fast.ts";
-import { findHandleAccess } from "../../src/relay/node-handle.ts";
+import { findHandleAccess } from "../../src/platform/node-handle.ts";
+import { Wire } from "../../src/platform/wire.ts";
 import { referenceRelay } from "../../src/relay/reference.ts";
 import { readAll } from "./support/session.ts";
 
+const access = await findHandleAccess();
 const within5s = { connectTimeoutMs: 5000 };
 
 async function refusal(backend: BackendAddress, options: DialOptions): Promise<DialError> {
@@ -42,7 +44,7 @@ test("dial gives a paused socket with no-delay, to IPv4, IPv6 and a name", async
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   for (const host of ["127.0.0.1", "::1", "localhost"]) {
-    const socket = await dial({ kind: "tcp", host, port }, within5s);
+    const socket = (await dial({ kind: "tcp", host, port }, within5s)).socket();
     assert.equal(socket.isPaused(), true);
     assert.equal(socket.allowHalfOpen, true);
     assert.ok(socket.listenerCount("error") > 0);
@@ -53,13 +55,17 @@ test("dial gives a paused socket with no-delay, to IPv4, IPv6 and a name", async
   server.close();
 });
 
-test("H1: a port where nobody listens is backend_refused, with address and code", async () => {
-  const port = await freePort();
-  const error = await refusal({ kind: "tcp", host: "127.0.0.1", port }, within5s);
-  assert.equal(error.endCause, "backend_refused");
-  assert.deepEqual(error.tried, [`127.0.0.1:${port} ECONNREFUSED`]);
-  assert.equal((error.cause as NodeJS.ErrnoException).code, "ECONNREFUSED");
-});
+for (const [how, bare] of [
+  ["a socket", undefined],
+  ["a bare connection", access.bare],
+] as const)
+  test(`H1: for ${how} a port where nobody listens is backend_refused, with address and code`, async () => {
+    const port = await freePort();
+    const error = await refusal({ kind: "tcp", host: "127.0.0.1", port }, { ...within5s, bare });
+    assert.equal(error.endCause, "backend_refused");
+    assert.deepEqual(error.tried, [`127.0.0.1:${port} ECONNREFUSED`]);
+    assert.equal((error.cause as NodeJS.ErrnoException).code, "ECONNREFUSED");
+  });
 
 test("H2: a backend that answers no SYN is connect_timeout after the limit", async () => {
   // A process that listens and never accepts: once its queue is full the kernel drops every further SYN.
@@ -73,15 +79,17 @@ test("H2: a backend that answers no SYN is connect_timeout after the limit", asy
   const fillers = [connect(target), connect(target)];
   try {
     await Promise.all(fillers.map((filler) => once(filler, "connect")));
-    const startedMs = performance.now();
-    const error = await refusal({ kind: "tcp", ...target }, { connectTimeoutMs: 200 });
-    assert.equal(error.endCause, "connect_timeout");
-    assert.deepEqual(error.tried, [`127.0.0.1:${target.port} ETIMEDOUT`]);
-    assert.ok(performance.now() - startedMs < 1000);
-    const cancel = new AbortController();
-    const cancelled = refusal({ kind: "tcp", ...target }, { ...within5s, signal: cancel.signal });
-    cancel.abort("client_gone");
-    assert.equal((await cancelled).endCause, "client_gone");
+    for (const bare of [undefined, access.bare]) {
+      const startedMs = performance.now();
+      const error = await refusal({ kind: "tcp", ...target }, { connectTimeoutMs: 200, bare });
+      assert.equal(error.endCause, "connect_timeout");
+      assert.deepEqual(error.tried, [`127.0.0.1:${target.port} ETIMEDOUT`]);
+      assert.ok(performance.now() - startedMs < 1000);
+      const cancel = new AbortController();
+      const cancelled = refusal({ kind: "tcp", ...target }, { ...within5s, signal: cancel.signal, bare });
+      cancel.abort("client_gone");
+      assert.equal((await cancelled).endCause, "client_gone");
+    }
   } finally {
     for (const filler of fillers) filler.destroy();
     hung.kill("SIGKILL");
@@ -143,7 +151,7 @@ for (const [how, leave] of leaving) {
     const startedMs = performance.now();
     const dialling = refusal(
       { kind: "tcp", host: "slow.example", port: 1 },
-      { ...within5s, resolve: never, client: accepted },
+      { ...within5s, resolve: never, client: Wire.of(accepted) },
     );
     setTimeout(leave, 150, client);
     assert.equal((await dialling).endCause, "client_gone");
@@ -154,16 +162,20 @@ for (const [how, leave] of leaving) {
 test("D9: a client that was gone before is dialled for by nobody", async (t) => {
   const { accepted } = await acceptClient(t);
   accepted.destroy();
-  const error = await refusal({ kind: "tcp", host: "127.0.0.1", port: 1 }, { ...within5s, client: accepted });
+  const error = await refusal(
+    { kind: "tcp", host: "127.0.0.1", port: 1 },
+    { ...within5s, client: Wire.of(accepted) },
+  );
   assert.deepEqual([error.endCause, error.tried], ["client_gone", []]);
 });
 
 for (const [name, relay] of [
   ["reference", referenceRelay],
-  ["fast", makeFastRelay(await findHandleAccess())],
+  ["fast", makeFastRelay(access)],
 ] as const) {
   test(`D8: what a client says and half-closes during a long dial comes first, by the ${name} relay`, async (t) => {
     const { client, accepted } = await acceptClient(t);
+    const waiting = Wire.of(accepted);
     const server = createServer({ allowHalfOpen: true }).listen(0, "127.0.0.1");
     await once(server, "listening");
     t.after(() => void server.close());
@@ -177,10 +189,10 @@ for (const [name, relay] of [
     const { port } = server.address() as AddressInfo;
     const backend = await dial(
       { kind: "tcp", host: "slow.example", port },
-      { ...within5s, resolve, client: accepted },
+      { ...within5s, resolve, client: waiting },
     );
     client.end(question.subarray(200_000));
-    const relaying = relay(accepted, backend, { idleMs: 5000 });
+    const relaying = relay(waiting, backend, { idleMs: 5000 });
     const [far] = await accepting;
     assert.ok((await readAll(far)).equals(question));
     far.end("answer");
@@ -190,6 +202,7 @@ for (const [name, relay] of [
 
   test(`D1: a short question, half-closed before a long dial ends, is answered, by the ${name} relay`, async (t) => {
     const { client, accepted } = await acceptClient(t);
+    const waiting = Wire.of(accepted);
     const server = createServer({ allowHalfOpen: true }, (far) => void far.pipe(far)).listen(0, "127.0.0.1");
     await once(server, "listening");
     t.after(() => void server.close());
@@ -201,9 +214,9 @@ for (const [name, relay] of [
     const { port } = server.address() as AddressInfo;
     const backend = await dial(
       { kind: "tcp", host: "slow.example", port },
-      { ...within5s, resolve, client: accepted },
+      { ...within5s, resolve, client: waiting },
     );
-    const relaying = relay(accepted, backend, { idleMs: 5000 });
+    const relaying = relay(waiting, backend, { idleMs: 5000 });
     assert.equal((await readAll(client)).toString(), "question");
     assert.deepEqual(await relaying, { upBytes: 8, downBytes: 8, cause: "client_closed" });
   });
@@ -255,7 +268,7 @@ test("H6: a unix socket that is missing, stale, recreated or too long", async ()
     assert.equal((await refusal({ kind: "unix", path }, within5s)).endCause, "backend_unreachable");
     const server = createServer((socket) => void socket.end("here")).listen(path);
     await once(server, "listening");
-    const socket = await dial({ kind: "unix", path }, within5s);
+    const socket = (await dial({ kind: "unix", path }, within5s)).socket();
     assert.equal((await socket.toArray()).join(""), "here");
     socket.destroy();
     server.close();

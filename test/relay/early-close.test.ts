@@ -6,13 +6,16 @@ import type { Socket } from "node:net";
 import { test } from "node:test";
 
 import { makeFastRelay } from "../../src/relay/fast.ts";
-import { findHandleAccess, wasReset } from "../../src/relay/node-handle.ts";
+import { findHandleAccess, handleOf, wasReset } from "../../src/platform/node-handle.ts";
 import { referenceRelay } from "../../src/relay/reference.ts";
 import { startSession } from "./support/session.ts";
 
+const access = await findHandleAccess();
+
 const relays = [
-  ["reference", referenceRelay],
-  ["fast", makeFastRelay(await findHandleAccess())],
+  ["reference", referenceRelay, undefined],
+  ["fast", makeFastRelay(access), undefined],
+  ["fast bare", makeFastRelay(access), access.bare],
 ] as const;
 
 /** In one write: an end that writes again and again would meet the reset before it has read. */
@@ -20,13 +23,13 @@ const upload = Buffer.alloc(64 * 2 ** 20);
 
 const rounds = 20;
 
-for (const [name, relay] of relays) {
+for (const [name, relay, bare] of relays) {
   for (const words of [200, 20_000]) {
     for (const who of ["backend", "client"] as const) {
       test(`D4: ${name} relay: ${words} bytes of a ${who} that then closes, with much unread, arrive whole`, async () => {
         let whole = 0;
         for (let round = 0; round < rounds; round += 1) {
-          const session = await startSession({ relay });
+          const session = await startSession({ relay, bare });
           const [early, late] =
             who === "backend" ? [session.backend, session.client] : [session.client, session.backend];
           const last = Buffer.alloc(words, String(round));
@@ -60,7 +63,7 @@ async function hear(socket: Socket): Promise<{ readonly bytes: Buffer; readonly 
   socket.on("data", (chunk: Buffer) => chunks.push(chunk));
   // This end is a Node too: data and a reset in one turn look like an ordinary end to it.
   socket.on("end", () => {
-    end ||= wasReset(socket) ? "ECONNRESET" : "end";
+    end ||= wasReset(handleOf(socket)) ? "ECONNRESET" : "end";
     socket.destroy();
   });
   socket.on("error", (error: NodeJS.ErrnoException) => (end ||= error.code ?? "error"));

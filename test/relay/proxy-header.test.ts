@@ -107,7 +107,8 @@ test("C3: the header is the first thing a backend hears, in one piece", async ()
   const { port } = server.address() as AddressInfo;
   const header = buildProxyHeader({ version: "v2", connection: v4, uniqueId: "id" });
   const accepting = once(server, "connection") as Promise<[Socket]>;
-  const socket = await dial({ kind: "tcp", host: "127.0.0.1", port }, { connectTimeoutMs: 5000, header });
+  const dialled = await dial({ kind: "tcp", host: "127.0.0.1", port }, { connectTimeoutMs: 5000, header });
+  const socket = dialled.socket();
   socket.end("then the client");
   const [accepted] = await accepting;
   accepted.resume();

@@ -11,28 +11,33 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { makeFastRelay } from "../../src/relay/fast.ts";
-import { findHandleAccess } from "../../src/relay/node-handle.ts";
+import { findHandleAccess, type BareAccess } from "../../src/platform/node-handle.ts";
+import type { Wire } from "../../src/platform/wire.ts";
 import { referenceRelay } from "../../src/relay/reference.ts";
 import type { Relay } from "../../src/relay/relay.ts";
 import { checkIntegrity } from "./support/integrity.ts";
 import { howItEnds, readAll, readExactly, startSession, type Session } from "./support/session.ts";
 import type { SessionOptions } from "./support/session.ts";
 
-const relays: readonly (readonly [name: string, relay: Relay])[] = [
+const access = await findHandleAccess();
+assert.ok(access.bare, "this Node has bare connections");
+
+const relays: readonly (readonly [name: string, relay: Relay, bare?: BareAccess])[] = [
   ["reference", referenceRelay],
-  ["fast", makeFastRelay(await findHandleAccess())],
+  ["fast", makeFastRelay(access)],
+  ["fast bare", makeFastRelay(access), access.bare],
 ];
 
 const MiB = 2 ** 20;
 
-for (const [name, relay] of relays) {
+for (const [name, relay, bare] of relays) {
   const row = (
     title: string,
     run: (session: Session) => Promise<void>,
     options: Omit<SessionOptions, "relay"> = {},
   ): void => {
     test(`${name} relay: ${title}`, { timeout: 30_000 }, async () => {
-      const session = await startSession({ relay, ...options });
+      const session = await startSession({ relay, bare, ...options });
       try {
         await run(session);
       } finally {
@@ -142,7 +147,7 @@ for (const [name, relay] of relays) {
     client.pause();
     const sent = keepWriting(backend);
     await sent.stalled;
-    const held = inner.backend.bytesRead - inner.client.bytesWritten + inner.client.writableLength;
+    const held = inner.backend.bytesRead - takenBy(inner.client);
     assert.ok(held <= 1.3 * MiB, `${held} bytes held`);
     const seen = howItEnds(backend);
     client.resetAndDestroy();
@@ -212,7 +217,7 @@ for (const [name, relay] of relays) {
       assert.equal(await howItEnds(backend), "ECONNRESET");
       assert.deepEqual(await done, { upBytes: 0, downBytes: 0, cause: "client_gone" });
     },
-    { beforeDial: async (_client, accepted) => void accepted.destroy() },
+    { beforeDial: async (_client, accepted) => accepted.destroy() },
   );
 
   row(
@@ -311,7 +316,7 @@ for (const [name, relay] of relays) {
 
   test(`${name} relay: a unix-socket backend works both ways`, { timeout: 30_000 }, async () => {
     const folder = await mkdtemp(join(tmpdir(), "relay-"));
-    const session = await startSession({ relay, backendPath: join(folder, "backend.sock") });
+    const session = await startSession({ relay, bare, backendPath: join(folder, "backend.sock") });
     try {
       const { client, backend, done } = session;
       client.end("question");
@@ -329,7 +334,7 @@ for (const [name, relay] of relays) {
     `${name} relay: 64 sessions, random chunks, slow readers, half-closes: every byte both ways`,
     { timeout: 60_000 },
     async () => {
-      await checkIntegrity(relay, 64, MiB);
+      await checkIntegrity(relay, 64, MiB, bare);
     },
   );
 
@@ -339,7 +344,7 @@ for (const [name, relay] of relays) {
     async () => {
       const before = descriptors();
       for (let batch = 0; batch < 50; batch += 1) {
-        await Promise.all(Array.from({ length: 40 }, (_, at) => shortSession(relay, at % 3 === 0)));
+        await Promise.all(Array.from({ length: 40 }, (_, at) => shortSession({ relay, bare }, at % 3 === 0)));
       }
       // The kernel's closes come back in the next turns of the loop.
       for (let turn = 0; turn < 200 && descriptors() > before; turn += 1) {
@@ -350,8 +355,8 @@ for (const [name, relay] of relays) {
   );
 }
 
-async function shortSession(relay: Relay, isReset: boolean): Promise<void> {
-  const session = await startSession({ relay });
+async function shortSession(options: SessionOptions, isReset: boolean): Promise<void> {
+  const session = await startSession(options);
   const { client, backend, inner, done } = session;
   client.write("x");
   await readExactly(backend, 1);
@@ -372,8 +377,17 @@ function sha256(bytes: Buffer): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** Resolves when a socket has let go of its descriptor. */
-async function gone(socket: Socket): Promise<void> {
+/** Bytes that the kernel has taken. */
+function takenBy(wire: Wire): number {
+  const { handle } = wire;
+  if (handle !== undefined) return handle.bytesWritten - handle.writeQueueSize;
+  return wire.socket().bytesWritten - wire.socket().writableLength;
+}
+
+/** Resolves when a connection has let go of its descriptor; a bare one does so when it is closed. */
+async function gone(wire: Wire): Promise<void> {
+  if (wire.destroyed) return;
+  const socket = wire.socket();
   while (!socket.closed && (socket as { _handle?: unknown })._handle) await once(socket, "close");
 }
 

@@ -5,16 +5,22 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 
+import type { BareAccess } from "../../../src/platform/node-handle.ts";
 import type { Relay } from "../../../src/relay/relay.ts";
-import { startSession } from "./session.ts";
+import { type SessionOptions, startSession } from "./session.ts";
 
 /** @param bytes of each session, each way */
-export async function checkIntegrity(relay: Relay, sessions: number, bytes: number): Promise<void> {
-  await Promise.all(Array.from({ length: sessions }, (_, seed) => oneSession(relay, seed, bytes)));
+export async function checkIntegrity(
+  relay: Relay,
+  sessions: number,
+  bytes: number,
+  bare?: BareAccess,
+): Promise<void> {
+  await Promise.all(Array.from({ length: sessions }, (_, seed) => oneSession({ relay, bare }, seed, bytes)));
 }
 
-async function oneSession(relay: Relay, seed: number, bytes: number): Promise<void> {
-  const session = await startSession({ relay });
+async function oneSession(options: SessionOptions, seed: number, bytes: number): Promise<void> {
+  const session = await startSession(options);
   try {
     const { client, backend, done } = session;
     // Every fourth session answers only when the question has ended; every third reader is slow.

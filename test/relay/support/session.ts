@@ -5,7 +5,8 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 
 import { dial } from "../../../src/relay/dial.ts";
-import { wasReset } from "../../../src/relay/node-handle.ts";
+import { acceptBare, handleOf, wasReset, type BareAccess } from "../../../src/platform/node-handle.ts";
+import { Wire } from "../../../src/platform/wire.ts";
 import type { Relay, Relayed } from "../../../src/relay/relay.ts";
 
 /** The far ends of a session; `done` is what the relay says of it. */
@@ -15,19 +16,21 @@ export interface Session {
   /** The backend's own end. */
   readonly backend: Socket;
   readonly done: Promise<Relayed>;
-  /** The relay's sockets. */
-  readonly inner: { readonly client: Socket; readonly backend: Socket };
+  /** The relay's connections. */
+  readonly inner: { readonly client: Wire; readonly backend: Wire };
   close(): Promise<void>;
 }
 
 export interface SessionOptions {
   readonly relay: Relay;
+  /** The relay gets bare connections; absent = sockets. */
+  readonly bare?: BareAccess | undefined;
   readonly idleMs?: number;
   readonly signal?: AbortSignal;
   /** A unix socket path for the backend, instead of TCP. */
   readonly backendPath?: string;
   /** Runs when the client has been accepted and nothing has been dialled. */
-  readonly beforeDial?: (client: Socket, accepted: Socket) => Promise<void>;
+  readonly beforeDial?: (client: Socket, accepted: Wire) => Promise<void>;
   /** Runs when the backend is connected and the relay has not begun. */
   readonly beforeRelay?: (ends: { client: Socket; backend: Socket }) => Promise<void>;
 }
@@ -36,6 +39,11 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   const front = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
   const back = createServer({ allowHalfOpen: true, noDelay: true });
   await Promise.all([listen(front), listen(back, options.backendPath)]);
+  const { bare } = options;
+  const accepting = new Promise<Wire>((resolve) => {
+    front.once("connection", (socket: Socket) => resolve(Wire.of(socket)));
+    if (bare !== undefined) acceptBare(front, bare, (handle) => resolve(Wire.bare(bare, handle)));
+  });
   const client = connect({
     port: (front.address() as AddressInfo).port,
     host: "127.0.0.1",
@@ -43,15 +51,14 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     noDelay: true,
   });
   client.on("error", () => {});
-  const [accepted] = (await once(front, "connection")) as [Socket];
-  accepted.on("error", () => {});
+  const accepted = await accepting;
   await options.beforeDial?.(client, accepted);
   const backendAccepted = once(back, "connection") as Promise<[Socket]>;
   const dialled = await dial(
     options.backendPath === undefined
       ? { kind: "tcp", host: "127.0.0.1", port: (back.address() as AddressInfo).port }
       : { kind: "unix", path: options.backendPath },
-    { connectTimeoutMs: 5000 },
+    { connectTimeoutMs: 5000, bare },
   );
   const [backend] = await backendAccepted;
   backend.on("error", () => {});
@@ -113,7 +120,9 @@ export async function readExactly(socket: Socket, length: number): Promise<Buffe
 export async function howItEnds(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
     // The far end is a Node too: data and a reset in one turn look like an ordinary end to it.
-    socket.once("end", () => resolve(!socket.writableEnded && wasReset(socket) ? "ECONNRESET" : "end"));
+    socket.once("end", () =>
+      resolve(!socket.writableEnded && wasReset(handleOf(socket)) ? "ECONNRESET" : "end"),
+    );
     socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? "error"));
     socket.once("close", () => resolve("close"));
     socket.resume();

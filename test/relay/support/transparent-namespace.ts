@@ -23,7 +23,7 @@ for (const [client, host] of [
   }).listen(2222, host);
   await once(server, "listening");
   const open = (address: string) => openFrom(client, address);
-  const socket = await dial({ kind: "tcp", host, port: 2222 }, { connectTimeoutMs: 3000, open });
+  const socket = (await dial({ kind: "tcp", host, port: 2222 }, { connectTimeoutMs: 3000, open })).socket();
   socket.setEncoding("utf8");
   seen.push(`${seen.pop() ?? "?"} ${(await socket.toArray()).join("")}`);
   socket.destroy();

@@ -7,7 +7,7 @@
  */
 
 import { once } from "node:events";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 
 /** libuv's stream under a socket; negative results are error numbers. */
 export interface Handle {
@@ -21,6 +21,45 @@ export interface Handle {
   getpeername?(into: object): number;
   /** Node 20 to 24 take a request and return an error number; later ones take null and return a request if it has to wait. */
   writeBuffer(request: WriteRequest | null, bytes: Uint8Array): number | WriteRequest;
+}
+
+/** A handle of TCP as Node makes it, without a Socket around it. */
+export interface BareHandle extends Handle {
+  /** Called when a read has ended: `BareAccess.readResult` says how. It may return another buffer to read into. */
+  onread: () => Uint8Array | undefined;
+  readonly bytesRead: number;
+  /** Those that wait in libuv included. */
+  readonly bytesWritten: number;
+  getpeername(into: SocketName): number;
+  getsockname(into: SocketName): number;
+  setNoDelay(isOn: boolean): number;
+  connect(request: HandleRequest, address: string, port: number): number;
+  connect6(request: HandleRequest, address: string, port: number): number;
+  shutdown(request: HandleRequest): number;
+  /** Refused by libuv while a shutdown is under way, and Node then forgets the descriptor without closing it. */
+  reset(): number;
+  close(): void;
+}
+
+/** One end of a connection; empty where the kernel does not say. */
+export interface SocketName {
+  address?: string;
+  port?: number;
+}
+
+/** Something that a handle was asked for and that ends later, with 0 or an error number. */
+export interface HandleRequest {
+  oncomplete: (status: number) => void;
+}
+
+/** What connections without a Socket are made of. */
+export interface BareAccess {
+  readonly open: () => BareHandle;
+  readonly isTcp: (handle: unknown) => boolean;
+  readonly ConnectRequest: new () => HandleRequest;
+  readonly ShutdownRequest: new () => HandleRequest;
+  /** Inside `onread`: bytes read, or a negative error number. */
+  readonly readResult: () => number;
 }
 
 /** A write that has to wait. */
@@ -51,6 +90,8 @@ export interface HandleAccess {
   readonly bufferKey: symbol;
   readonly callbackKey: symbol;
   readonly generatorKey: symbol;
+  /** Connections without a Socket; absent where this Node does not let us. */
+  readonly bare?: BareAccess;
 }
 
 /**
@@ -76,11 +117,33 @@ export async function findHandleAccess(): Promise<HandleAccess> {
     const [bufferKey, callbackKey, generatorKey] = ["kBuffer", "kBufferCb", "kBufferGen"].map((name) =>
       findSymbol(accepted, name),
     ) as [symbol, symbol, symbol];
-    return { write: findWrite(accepted, handle), bufferKey, callbackKey, generatorKey };
+    const bare = findBareAccess(handle);
+    return {
+      write: findWrite(accepted, handle),
+      bufferKey,
+      callbackKey,
+      generatorKey,
+      ...(bare !== undefined && { bare }),
+    };
   } finally {
     for (const socket of sockets) socket.destroy();
     server.close();
   }
+}
+
+/** Hands over the connections of a listening server as bare handles. One that is not of TCP goes on as before. */
+export function acceptBare(server: Server, access: BareAccess, take: (handle: BareHandle) => void): void {
+  const listening = (server as unknown as { _handle?: Partial<ListeningHandle> | null })._handle;
+  const usual = listening?.onconnection;
+  if (!access.isTcp(listening) || typeof usual !== "function") return;
+  (listening as ListeningHandle).onconnection = function (status, handle) {
+    if (status === 0 && handle !== undefined) take(handle);
+    else usual.call(this, status, handle); // an accept that failed
+  };
+}
+
+interface ListeningHandle {
+  onconnection: (this: ListeningHandle, status: number, handle?: BareHandle) => void;
 }
 
 /** The handle of an open socket. */
@@ -89,13 +152,13 @@ export function handleOf(socket: Socket): Handle | undefined {
 }
 
 /**
- * Whether an end of the stream was a reset, on a socket that we have not ended ourselves; false where that cannot be told.
+ * Whether an end of the stream was a reset, on a connection that we have not ended ourselves; false where that cannot be told.
  *
  * When data and a reset come in one turn of the loop, libuv reports the data and then an ordinary end (it takes the POLLHUP
  * behind a short read for one). But a connection that its peer has only half-closed still has a peer.
  */
-export function wasReset(socket: Socket): boolean {
-  return handleOf(socket)?.getpeername?.({}) === notConnected;
+export function wasReset(handle: Handle | undefined): boolean {
+  return handle?.getpeername?.({}) === notConnected;
 }
 
 const notConnected = -107;
@@ -126,6 +189,44 @@ export function replaceBuffer(
   (socket as unknown as Record<symbol, unknown>)[access.bufferKey] = buffer;
   handle.useUserBuffer(buffer);
 }
+
+/** Node keeps these classes in its bindings, which older programs may reach still. Source: `process.binding`, DEP0111. */
+function findBareAccess(sample: Handle): BareAccess | undefined {
+  try {
+    const { binding } = process as unknown as { binding: (name: string) => unknown };
+    const { TCP, TCPConnectWrap, constants } = binding("tcp_wrap") as {
+      readonly TCP: new (type: number) => BareHandle;
+      readonly TCPConnectWrap: new () => HandleRequest;
+      readonly constants: { readonly SOCKET: number };
+    };
+    const { ShutdownWrap, streamBaseState, kReadBytesOrError } = binding("stream_wrap") as {
+      readonly ShutdownWrap: new () => HandleRequest;
+      readonly streamBaseState: Int32Array;
+      readonly kReadBytesOrError: number;
+    };
+    const methods = ["getpeername", "getsockname", "setNoDelay", "connect", "connect6", "reset", "close"];
+    const isComplete =
+      sample instanceof TCP &&
+      methods.every(
+        (method) => typeof (sample as unknown as Record<string, unknown>)[method] === "function",
+      ) &&
+      typeof streamBaseState[kReadBytesOrError] === "number" &&
+      [TCPConnectWrap, ShutdownWrap].every((request) => typeof request === "function");
+    if (!isComplete) return undefined;
+    return {
+      open: () => new TCP(constants.SOCKET),
+      isTcp: (handle) => handle instanceof TCP,
+      ConnectRequest: TCPConnectWrap,
+      ShutdownRequest: ShutdownWrap,
+      readResult: () => streamBaseState[kReadBytesOrError] ?? endOfFile,
+    };
+  } catch {
+    return undefined; // no bindings: removed, or forbidden by Node's permission model
+  }
+}
+
+/** UV_EOF. Source: uv.h. */
+export const endOfFile = -4095;
 
 function findSymbol(socket: Socket, name: string): symbol {
   const found = Object.getOwnPropertySymbols(socket).find(({ description }) => description === name);

@@ -10,7 +10,7 @@ import type { Socket } from "node:net";
  */
 export function reset(socket: Socket): void {
   if (socket.destroyed) return;
-  if (socket.writableEnded && !socket.writableFinished) {
+  if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) {
     socket.once("finish", () => reset(socket));
     return;
   }
