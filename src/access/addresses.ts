@@ -24,21 +24,21 @@ export function parseQuad(text: string): number | undefined {
   let at = 0;
   for (let part = 0; part < 4; part++) {
     let end = at;
-    while (end < text.length && isAlphanumeric(text.charCodeAt(end))) end++;
+    while (end < text.length && text[end] !== "." && !isSpace(text.charCodeAt(end))) end++;
     const value = parsePart(text.slice(at, end));
     if (value === undefined) return undefined;
     if (text[end] === ".") {
-      if (part === 3 || value > 255) return undefined;
+      if (value > 255) return undefined;
       upper = upper * 256 + value;
       at = end + 1;
       continue;
     }
-    if (end < text.length && !isSpace(text.charCodeAt(end))) return undefined;
     // Fewer than four parts: the last one fills all the bytes that are left.
     const room = 2 ** (32 - part * 8);
     const whole = upper * room + value;
     return value >= room || whole === INADDR_NONE ? undefined : whole;
   }
+  // A dot behind the fourth part.
   return undefined;
 }
 
@@ -83,12 +83,8 @@ function runsBetweenDots(text: string): number {
   return runs;
 }
 
-function isAlphanumeric(code: number): boolean {
-  return (code >= 48 && code <= 57) || ((code | 32) >= 97 && (code | 32) <= 122);
-}
-
 function parsePart(part: string): number | undefined {
-  if (/^0[xX][0-9a-fA-F]+$/.test(part)) return Number.parseInt(part.slice(2), 16);
+  if (/^0[xX][0-9a-fA-F]+$/.test(part)) return Number.parseInt(part, 16);
   if (/^0[0-7]*$/.test(part)) return Number.parseInt(part, 8);
   return /^[1-9][0-9]*$/.test(part) ? Number(part) : undefined;
 }
@@ -101,7 +97,7 @@ function isLinkLocal(words: Words): boolean {
 /** Character by character, as a decision reads one address and must not take longer than its search. */
 function parseWords(text: string): Words | undefined {
   // The longest spelling there is; longer text would only cost time.
-  if (text.length < 2 || text.length > 45) return undefined;
+  if (text.length > 45) return undefined;
   const groups = [0, 0, 0, 0, 0, 0, 0, 0];
   let count = 0;
   let gap = -1;

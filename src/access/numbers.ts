@@ -29,7 +29,7 @@ export function wholeOctal(text: string): number | undefined {
 
 function scan(text: string, number: RegExp): { digits: string; rest: string } {
   let start = 0;
-  while (start < text.length && isSpace(text.charCodeAt(start))) start++;
+  while (isSpace(text.charCodeAt(start))) start++;
   const digits = number.exec(text.slice(start))?.[0] ?? "";
   return { digits, rest: text.slice(start + digits.length) };
 }

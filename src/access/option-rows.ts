@@ -115,7 +115,7 @@ export const OPTIONS: readonly OptionRow[] = [
     return undefined;
   }),
   row("rfc931", "optional", "[SECONDS]: ask the client's machine for the user now", (value, progress) => {
-    const seconds = value === "" ? undefined : wholeInt(value);
+    const seconds = wholeInt(value);
     if (value !== "" && (seconds === undefined || seconds <= 0))
       return badValue(`bad rfc931 timeout: "${value}"`);
     if (progress.request.user === undefined)
@@ -141,10 +141,10 @@ export const OPTIONS: readonly OptionRow[] = [
     return undefined;
   }),
   expanded("setenv", "NAME VALUE: environment of the commands", (value, progress) => {
-    const [name = "", ...rest] = value.split(/[ \t\r\n]/);
+    const [name = ""] = value.split(/[ \t\r\n]/, 1);
     // setenv(3) refuses these two, and tcpd calls every failure of it by this name.
     if (name === "" || name.includes("=")) return badValue("memory allocation failure");
-    const content = trim(value.slice(name.length + (rest.length > 0 ? 1 : 0)));
+    const content = trim(value.slice(name.length));
     progress.environment.set(readable(name), readable(content));
     return undefined;
   }),

@@ -38,13 +38,13 @@ function fieldsOf(text: string): { readonly text: string; readonly at: number }[
   let at = 0;
   const end = (colon: number): void => {
     let begin = at;
-    while (begin < colon && isSpace(text.charCodeAt(begin))) begin++;
+    while (isSpace(text.charCodeAt(begin))) begin++;
     fields.push({ text: field + text.slice(from, colon), at: begin });
     at = colon + 1;
     field = "";
   };
   for (let colon = text.indexOf(":"); colon >= 0; colon = text.indexOf(":", colon + 1)) {
-    if (colon > from && text.charAt(colon - 1) === "\\") field += `${text.slice(from, colon - 1)}:`;
+    if (text.charAt(colon - 1) === "\\") field += `${text.slice(from, colon - 1)}:`;
     else end(colon);
     from = colon + 1;
   }

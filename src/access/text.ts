@@ -66,7 +66,7 @@ function hasUpperCase(text: string): boolean {
   return false;
 }
 
-/** White space as isspace(3) has it in the C locale. */
+/** White space as isspace(3) has it in the C locale. Where a text has no character, its code is NaN, which is none. */
 export function isSpace(code: number): boolean {
   return code === 32 || (code >= 9 && code <= 13);
 }
@@ -88,7 +88,7 @@ export function indexOutsideBrackets(text: string, char: string, from = 0): numb
 export function trim(text: string): string {
   let start = 0;
   let end = text.length;
-  while (start < end && isSpace(text.charCodeAt(start))) start++;
-  while (end > start && isSpace(text.charCodeAt(end - 1))) end--;
+  while (isSpace(text.charCodeAt(start))) start++;
+  while (isSpace(text.charCodeAt(end - 1))) end--;
   return text.slice(start, end);
 }

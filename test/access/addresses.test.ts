@@ -25,6 +25,10 @@ const quads: [text: string, value: number | undefined, because: string][] = [
   ["0x.1.1.1", undefined, "without digits"],
   ["x1.1.1.1", undefined, "without zero"],
   ["1.1.1.0x1g", undefined, "junk behind hex"],
+  ["1.1.1.10x1f", undefined, "and before it"],
+  ["1.1.1.1:2", undefined, "a colon"],
+  ["1.1.1.1/8", undefined, "a slash"],
+  ["1.1.1.1%lo", undefined, "a scope"],
   ["1.1.1.1a", undefined, "and behind digits"],
   ["1.1.1.07a", undefined, "and behind octal"],
   ["1a.1.1.1", undefined, "within"],
@@ -63,6 +67,8 @@ const ipv6: [text: string, words: [number, number, number, number] | undefined, 
   ],
   ["1:2:3:4:5:6:7", undefined, "too few"],
   ["1:2:3:4:5:6:7:8:9", undefined, "too many"],
+  ["::1:2:3:4:5:6:7:8:9", undefined, "behind a gap"],
+  ["::1:2:3:4:5:6:7:1.2.3.4", undefined, "or with a quad"],
   ["1:2:3:4:5:6:7:8::", undefined, "and a gap of nothing"],
   ["::1:2:3:4:5:6:7:8", undefined, "at the start"],
   ["1::2::3", undefined, "two gaps"],
@@ -70,6 +76,8 @@ const ipv6: [text: string, words: [number, number, number, number] | undefined, 
   [":::", undefined, "three colons"],
   ["1:::2", undefined, "in the middle"],
   [":1:2:3:4:5:6:7", undefined, "a colon at the start"],
+  [":12:3:4:5:6:7:8", undefined, "and seven groups"],
+  ["1x2:3:4:5:6:7:8", undefined, "another letter than a colon"],
   ["1:2:3:4:5:6:7:", undefined, "at the end"],
   [":", undefined, "alone"],
   ["", undefined, "nothing"],
@@ -122,6 +130,13 @@ for (const [text, isAddress, because] of scopes) {
     assert.deepEqual(address, isAddress ? parseIpv6(text.replace(/%.*/, ""), none) : undefined);
   });
 }
+
+test("a scope without name is none, even where every interface is taken to be there", () => {
+  assert.equal(
+    parseIpv6("fe80::1%", () => true),
+    undefined,
+  );
+});
 
 const mapped: [text: string, unwrapped: string][] = [
   ["::ffff:192.0.2.1", "192.0.2.1"],

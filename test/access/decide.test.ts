@@ -65,6 +65,7 @@ const asks: [rules: string, asks: string, because: string][] = [
   ["sshd: /addresses", "-", "unless it needs none"],
   ["sshd: /nested", "clientName", "through another file"],
   ["sshd: /first", "-", "behind one that matches"],
+  ["sshd: /late", "clientName", "and before one that does"],
 ];
 for (const [rules, asked, because] of asks) {
   test(`${JSON.stringify(rules)} asks for ${asked}: ${because}`, () => {
@@ -73,6 +74,7 @@ for (const [rules, asked, because] of asks) {
       "/addresses": "10.0.0.1",
       "/nested": "10. /list",
       "/first": "192.0.2.1 x",
+      "/late": "x.test 192.0.2.*",
     };
     for (const [allow, deny] of [
       [rules, ""],
@@ -106,6 +108,24 @@ test("nothing that a rule sets outlives its decision", () => {
     reason: "rule",
     effects: [{ kind: "spawn", command: { line: "x", environment: {} } }],
     diagnostics: [],
+  });
+});
+
+test("a verdict says which rule decided, and what its options have set", () => {
+  const rule = { file: "hosts.allow", line: 1, index: 0 };
+  const plain = { kind: "allow", rule, reason: "rule", effects: [], diagnostics: [] };
+  assert.deepEqual(verdictOf("sshd: ALL", ""), plain);
+  assert.deepEqual(verdictOf("sshd: ALL: nice", ""), plain);
+  assert.deepEqual(verdictOf("sshd: ALL: severity mail.err: keepalive", ""), {
+    ...plain,
+    effects: [{ kind: "keepalive" }],
+    severity: { facility: "mail", level: "err" },
+  });
+  assert.deepEqual(verdictOf("sshd: ALL: severity info: twist x", ""), {
+    ...plain,
+    kind: "twist",
+    command: { line: "x", environment: {} },
+    severity: { level: "info" },
   });
 });
 
@@ -161,6 +181,34 @@ test("a missing table is an empty one", () => {
     "allow",
   );
 });
+
+test("the text of a rule is that of its own table; none is none", () => {
+  const { tables } = loadText("ftpd: ALL\n", "sshd: ALL\n");
+  const text = (file: string, index: number): string => ruleText(tables, { file, index, line: 1 });
+  assert.deepEqual([text("hosts.allow", 0), text("hosts.deny", 0)], ["ftpd: ALL", "sshd: ALL"]);
+  assert.deepEqual([text("hosts.allow", 1), text("hosts.deny", 1)], ["", ""]);
+});
+
+/** Of a client whose address or name has a form that no index knows. */
+const unusual: [list: string, address: string, name: string, isAllowed: boolean, because: string][] = [
+  ["10. 255.255.255.255", "255.255.255.255", "unknown", true, "the last address, as text"],
+  ["10. 192.0.2.1", "255.255.255.255", "unknown", false, "and no other"],
+  ["10. host.test", "255.255.255.255", "host.test", true, "its name"],
+  ["10. [2001:db8::1]", "192.0.2.1", "2001:db8::1", true, "a name that reads as an address"],
+  ["10. .2.1", "192.0.3.1", "x.2.1", false, "digits are never compared with names"],
+  ["10. .2.1", "192.0.2.1", "unknown", true, "but with addresses"],
+];
+for (const [list, address, name, isAllowed, because] of unusual) {
+  test(`${list}, in a file or not, and ${name} at ${address}: ${because}`, () => {
+    for (const [rule, files] of [
+      [`sshd: ${list}`, {}],
+      ["sshd: /list", { "/list": list }],
+    ] as const) {
+      const { kind } = verdictOf(rule, "ALL: ALL", { ...named, client: { address, name } }, files);
+      assert.equal(kind === "allow", isAllowed, rule);
+    }
+  });
+}
 
 test("the text of a rule is what was written, as UTF-8", () => {
   const text = Buffer.from("sshd: 192.0.2. \\\n ,caf\u00e9.test").toString("latin1");

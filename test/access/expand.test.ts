@@ -59,6 +59,16 @@ test("what comes from outside keeps only what means nothing to a shell", () => {
   assert.match(kept, /^_{32}!_{3}%_{5}\+,-\.\/0123456789:/);
 });
 
+test("where a fact is needed, what is done stands on one side and what is left on the other", () => {
+  assert.deepEqual(expand("a%a %q %n %h", fresh), {
+    kind: "need",
+    fact: { kind: "clientName" },
+    done: "a192.0.2.1  ",
+    rest: "%n %h",
+    problems: ["unrecognized %q"],
+  });
+});
+
 test("a value is not expanded again", () => {
   assert.equal(said("%u", { ...known, user: "%h" }), "%h");
 });
@@ -80,6 +90,7 @@ test("an expansion holds so many characters and no more", () => {
   const tooLong = expand(`${"%u".repeat(90)}xy`, request);
   assert.deepEqual(tooLong, { kind: "tooLong", problem: `expansion too long: ${"u".repeat(30)}...` });
   assert.equal(expand(`${"%u".repeat(91)}%n`, { ...fresh, user }).kind, "tooLong");
+  assert.equal(expand(`x${"%u".repeat(90)}y`, request).kind, "tooLong", "whatever stands behind it counts");
 });
 
 function said(text: string, request: Request): string {

@@ -63,10 +63,10 @@ for (const [allow, list, forwardNames, verdict, because] of rows) {
 
 test("host names are those of both tables and of their files, whole names only", () => {
   const indexed = tables(
-    "sshd: a.test, B.test EXCEPT c.test, .d.test, 192.0.2.7, UNKNOWN\nsshd: bob@e.test : deny\nsshd: /list\n",
+    "sshd: a.test, B.test EXCEPT c.test, .d.test, 192.0.2.7, UNKNOWN\nsshd: bob@e.test : deny\nsshd: /list\nsshd: g.test PARANOID\n",
     "f.test\n192.0.2.8\n",
   );
-  const expected = ["a.test", "b.test", "c.test", "e.test", "f.test"];
+  const expected = ["a.test", "b.test", "c.test", "e.test", "f.test", "g.test"];
   assert.deepEqual([...hostNames(indexed)].sort(), expected);
   assert.deepEqual([...hostNames(unindexed(indexed))].sort(), expected);
 });

@@ -18,6 +18,7 @@ const rows: [text: string, group: string, host: string, isIn: boolean, because: 
   ["g h\nh g (a.test,,)", "h", "a.test", true, "a circle"],
   ["g h\nh g", "g", "a.test", false, "that holds nobody"],
   ["g \\\n(a.test,,)", "g", "a.test", true, "a line that goes on"],
+  ["g\\\n(a.test,,)", "g", "a.test", true, "and parts words there"],
   ["g (a.test,,)\ng (b.test,,)", "g", "b.test", false, "the first line of a name counts"],
   ["# g (a.test,,)", "#", "a.test", false, "a comment"],
   [" g (a.test,,)", "g", "a.test", false, "a name begins in column 1"],

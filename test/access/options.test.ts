@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { withLate } from "../../src/access/expand.ts";
 import { OPTIONS } from "../../src/access/option-rows.ts";
 import { parseOptions, splitOptions } from "../../src/access/option-text.ts";
-import { applyOptions, checkOptions, type Applied } from "../../src/access/options.ts";
+import { applyOptions, checkOptions, placeProblem, type Applied } from "../../src/access/options.ts";
 import type { Command, Request } from "../../src/access/types.ts";
 
 const request: Request = {
@@ -44,6 +44,8 @@ const errors: [options: string, message: string, because: string][] = [
   ["spawn =", 'option "spawn" requires value', "an empty one counts as missing"],
   ["keepalive yes", 'option "keepalive" requires no value', "one too many"],
   ["allow=1", 'option "allow" requires no value', "in any form"],
+  ["deny 1", 'option "deny" requires no value', "nor for deny"],
+  ["group", 'option "group" requires value', "none for a group"],
   ["deny : severity info", 'option "deny" must be at end', "nothing may follow a verdict"],
   ["twist a:b", 'option "twist" must be at end', "nor twist"],
   ["severity local8.info", 'bad syslog facility or severity: "local8"', "the facility is looked at first"],
@@ -65,6 +67,7 @@ const errors: [options: string, message: string, because: string][] = [
   ["user nosuch", 'unknown user: "nosuch"', "a user must exist"],
   ["user 0", 'unknown user: "0"', "by name"],
   ["user nosuch.nosuch", 'unknown group: "nosuch"', "the group is looked at first"],
+  ["user .nosuch", 'unknown group: "nosuch"', "without a user too"],
   ["user nobody.", 'unknown group: ""', "and must be there behind the dot"],
   ["group root", 'unknown group: "root"', "a group must exist"],
 ];
@@ -101,6 +104,9 @@ test("every facility and level of syslog(3) that a daemon may use is known", () 
       assert.deepEqual(apply(`severity ${facility}.${level}`).severity, { facility, level });
     }
   }
+});
+test("any blanks part a severity from its name", () => {
+  assert.deepEqual(apply("severity =\t  info").severity, { level: "info" });
 });
 test("the last severity counts", () => {
   assert.deepEqual(apply("severity mail.info: severity err").severity, { level: "err" });
@@ -208,9 +214,10 @@ test("aclexec asks for its outcome in the order of the commands, and the first f
   assert.equal(applied(ask(["succeeded", "succeeded"])).verdict, "allow");
   for (const commands of [["failed"], ["succeeded", "failed"]] as const) {
     const { verdict, problems } = applied(ask(commands));
+    const which = commands.length === 1 ? "one host.test" : "two";
     assert.deepEqual(
-      [verdict, problems.map(({ code, severity }) => [code, severity])],
-      ["refuse", [["aclexec-failed", "warning"]]],
+      [verdict, problems],
+      ["refuse", [{ severity: "warning", code: "aclexec-failed", message: `aclexec failed: "${which}"` }]],
     );
   }
 });
@@ -294,6 +301,35 @@ test("an unknown %-sequence is a warning, an endless one an error", () => {
   ]);
   const [problem] = apply(`spawn ${"%h".repeat(2000)}`).problems;
   assert.deepEqual([problem?.severity, problem?.code], ["error", "expansion-too-long"]);
+});
+
+const codes: [options: string, code: string][] = [
+  ["", "missing-option-name"],
+  ["bogus", "unknown-option"],
+  ["spawn", "missing-value"],
+  ["keepalive 1", "unexpected-value"],
+  ["allow: deny", "option-not-last"],
+  ["umask 9", "bad-option-value"],
+  ["user nosuch", "unknown-user"],
+  ["group nosuch", "unknown-group"],
+];
+for (const [options, code] of codes) {
+  test(`what is wrong with "${options}" is called ${code}`, () => {
+    assert.equal(apply(options).problems[0]?.code, code);
+    assert.equal(checkOptions(options, accounts)[0]?.code, code);
+  });
+}
+
+test("the place of a problem is that of its rule, with a column where both have one", () => {
+  const [problem] = checkOptions("allow :  umask 9 ", accounts).slice(1);
+  assert.ok(problem);
+  const { at, ...rest } = problem;
+  assert.equal(at, 9);
+  const placed = { file: "f", line: 3, ...rest };
+  assert.deepEqual(placeProblem(problem, "f", 3), placed);
+  assert.deepEqual(placeProblem(problem, "f", 3, 20), { ...placed, column: 29 });
+  assert.deepEqual(placeProblem(rest, "f", 3, 20), placed);
+  assert.equal(placeProblem({ ...rest, message: "\xc3\xa9" }, "f", 3).message, "\u00e9");
 });
 
 test("checkOptions finds every problem, runs nothing and waits for nothing", () => {

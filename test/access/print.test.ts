@@ -31,6 +31,7 @@ const rows: [rule: string, printed: string, because: string][] = [
   ],
   ["sshd: ALL:", "sshd : ALL :", "an empty option"],
   ["sshd: ALL \\", "sshd : ALL \\ ", "a blank behind what would join the next line"],
+  ["a#\xef: ALL", "a#\xef : ALL", "none before what is neither"],
   [" #x: ALL", " #x : ALL", "and before what would be a comment"],
   [" \xef\xbb\xbfx: ALL", " \xef\xbb\xbfx : ALL", "or a byte-order mark"],
 ];
