@@ -1,8 +1,7 @@
 /** The programs that the relay is compared with, each started on loopback with a backend behind it. */
 
-import { spawn, type ChildProcess } from "node:child_process";
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 
@@ -16,8 +15,10 @@ export interface Peer {
   readonly refusedPort?: number;
   /** The process whose time and memory count, with its children; absent for "direct". */
   readonly pid?: number;
-  /** It starts a process for each connection: fewer of them are asked for. */
+  /** It starts a process for each connection. */
   readonly forks: boolean;
+  /** Idle sessions that its memory is measured with; absent: thousands. */
+  readonly sessions?: number;
   /** It brings its own backend and can only echo. */
   readonly echoOnly: boolean;
 }
@@ -30,6 +31,9 @@ export interface Lab {
   /** Node, and the built daemon. */
   readonly node: string;
   readonly main: string;
+  /** Processors, as taskset(1) takes them, of the peers and of the load with its backend; undefined: all. */
+  readonly peerProcessors: string | undefined;
+  readonly loadProcessors: string | undefined;
   /** Everything started, to be ended. */
   readonly children: ChildProcess[];
 }
@@ -47,7 +51,7 @@ export const starters: Readonly<Record<string, Starter>> = {
   socat: startSocat,
   "tcpserver+tcpd": startTcpserver,
   tcpwrapd: (lab) => startTcpwrapd(lab, "tcpwrapd", 10),
-  "tcpwrapd 100k": (lab) => startTcpwrapd(lab, "tcpwrapd 100k", 100_000),
+  "tcpwrapd-100k": (lab) => startTcpwrapd(lab, "tcpwrapd-100k", 100_000),
 };
 
 /** A port of 127.0.0.1 that is free now. */
@@ -60,8 +64,17 @@ export async function freePort(): Promise<number> {
 }
 
 /** Starts a program and waits until somebody accepts on the port. */
-export async function start(lab: Lab, file: string, args: readonly string[], port: number): Promise<number> {
-  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], cwd: lab.folder });
+export async function start(
+  lab: Lab,
+  as: "peer" | "load",
+  file: string,
+  args: readonly string[],
+  port: number,
+): Promise<number> {
+  const processors = as === "peer" ? lab.peerProcessors : lab.loadProcessors;
+  const pinned = processors === undefined ? [] : ["taskset", "-c", processors];
+  const [program = "", ...rest] = [...pinned, file, ...args];
+  const child = spawn(program, rest, { stdio: ["ignore", "pipe", "pipe"], cwd: lab.folder });
   lab.children.push(child);
   let said = "";
   const keep = (chunk: Buffer): void => void (said = (said + chunk.toString()).slice(-2000));
@@ -116,7 +129,7 @@ backend backend
   server one 127.0.0.1:${lab.backendPort}
 `,
   );
-  const pid = await start(lab, file, ["-db", "-f", config], port);
+  const pid = await start(lab, "peer", file, ["-db", "-f", config], port);
   const version = firstMatch(file, ["-v"], /version (\S+)/);
   return { name: "haproxy", version, port, refusedPort, pid, forks: false, echoOnly: false };
 }
@@ -142,7 +155,7 @@ stream {
 }
 `,
   );
-  const pid = await start(lab, file, ["-c", config, "-p", lab.folder, "-e", "stderr"], port);
+  const pid = await start(lab, "peer", file, ["-c", config, "-p", lab.folder, "-e", "stderr"], port);
   const version = firstMatch(file, ["-v"], /nginx\/(\S+)/);
   return { name: "nginx", version, port, refusedPort, pid, forks: false, echoOnly: false };
 }
@@ -175,12 +188,13 @@ async function startXinetd(lab: Lab): Promise<Peer | undefined> {
   );
   const pid = await start(
     lab,
+    "peer",
     file,
     ["-dontfork", "-f", config, "-pidfile", join(lab.folder, "xinetd.pid")],
     port,
   );
   const version = firstMatch(file, ["-version"], /Version (\S+)/);
-  return { name: "xinetd", version, port, refusedPort, pid, forks: true, echoOnly: false };
+  return { name: "xinetd", version, port, refusedPort, pid, forks: true, sessions: 100, echoOnly: false };
 }
 
 async function startRinetd(lab: Lab): Promise<Peer | undefined> {
@@ -189,8 +203,10 @@ async function startRinetd(lab: Lab): Promise<Peer | undefined> {
   const port = await freePort();
   const config = join(lab.folder, "rinetd.conf");
   writeFileSync(config, `127.0.0.1 ${port} 127.0.0.1 ${lab.backendPort}\n`);
-  const pid = await start(lab, file, ["-f", "-c", config], port);
-  return { name: "rinetd", version: packageVersion("rinetd"), port, pid, forks: false, echoOnly: false };
+  const pid = await start(lab, "peer", file, ["-f", "-c", config], port);
+  const version = packageVersion("rinetd");
+  // It waits with select(2), which knows 1024 descriptors.
+  return { name: "rinetd", version, port, pid, forks: false, sessions: 400, echoOnly: false };
 }
 
 async function startSocat(lab: Lab): Promise<Peer | undefined> {
@@ -200,12 +216,13 @@ async function startSocat(lab: Lab): Promise<Peer | undefined> {
   const listen = `TCP4-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork,nodelay,backlog=1024`;
   const pid = await start(
     lab,
+    "peer",
     file,
     ["-b", "131072", listen, `TCP4:127.0.0.1:${lab.backendPort},nodelay`],
     port,
   );
   const version = firstMatch(file, ["-V"], /socat version (\S+)/);
-  return { name: "socat", version, port, pid, forks: true, echoOnly: false };
+  return { name: "socat", version, port, pid, forks: true, sessions: 100, echoOnly: false };
 }
 
 /** What tcpd's users have: a process for each connection, tcpd reads the tables and becomes the daemon. */
@@ -218,17 +235,18 @@ async function startTcpserver(lab: Lab): Promise<Peer | undefined> {
   const serve = [lab.load, "exec", tcpd, echo];
   const pid = await start(
     lab,
+    "peer",
     file,
     ["-c", "500", "-HRl0", "-b", "1024", "127.0.0.1", `${port}`, ...serve],
     port,
   );
   const version = `${packageVersion("ucspi-tcp")}, ${packageVersion("tcpd")}`;
-  return { name: "tcpserver+tcpd", version, port, pid, forks: true, echoOnly: true };
+  return { name: "tcpserver+tcpd", version, port, pid, forks: true, sessions: 100, echoOnly: true };
 }
 
 async function startTcpwrapd(lab: Lab, name: string, rules: number): Promise<Peer> {
   const [port, refusedPort] = [await freePort(), await freePort()];
-  const folder = join(lab.folder, name.replace(" ", "-"));
+  const folder = join(lab.folder, name);
   mkdirSync(folder, { recursive: true });
   const [allow, deny] = [join(folder, "hosts.allow"), join(folder, "hosts.deny")];
   // Rules for others stand in front of the one that decides.
@@ -255,48 +273,15 @@ async function startTcpwrapd(lab: Lab, name: string, rules: number): Promise<Pee
     "--log-format",
     "json",
   ];
-  const pid = await start(lab, "/bin/sh", ["-c", 'exec "$@" >records.log', "sh", lab.node, ...args], port);
+  const pid = await start(
+    lab,
+    "peer",
+    "/bin/sh",
+    ["-c", 'exec "$@" >records.log', "sh", lab.node, ...args],
+    port,
+  );
   const version = `Node ${firstMatch(lab.node, ["-v"], /v(\S+)/)}`;
   return { name, version, port, refusedPort, pid, forks: false, echoOnly: false };
-}
-
-/** Seconds of processor time of a process and everything it has started, and its own share of memory in bytes. */
-export function usage(pid: number): { readonly seconds: number; readonly bytes: number } {
-  let ticks = 0;
-  let bytes = 0;
-  for (const each of family(pid)) {
-    try {
-      const fields = readFileSync(`/proc/${each}/stat`, "latin1")
-        .replace(/^.*\) /s, "")
-        .split(" ");
-      ticks += [11, 12, 13, 14].reduce((sum, at) => sum + Number(fields[at]), 0);
-      const [, kiB = "0"] = /^Pss: +(\d+)/m.exec(readFileSync(`/proc/${each}/smaps_rollup`, "latin1")) ?? [];
-      bytes += Number(kiB) * 1024;
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  return { seconds: ticks / 100, bytes };
-}
-
-function family(pid: number): readonly number[] {
-  const childrenOf = new Map<number, number[]>();
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const parent = Number(
-        readFileSync(`/proc/${name}/stat`, "latin1")
-          .replace(/^.*\) /s, "")
-          .split(" ")[1],
-      );
-      childrenOf.set(parent, [...(childrenOf.get(parent) ?? []), Number(name)]);
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  const all: number[] = [pid];
-  for (const each of all) all.push(...(childrenOf.get(each) ?? []));
-  return all;
 }
 
 function find(program: string): string | undefined {

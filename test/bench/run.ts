@@ -1,126 +1,139 @@
 /**
- * The relay against its peers: npm run bench [-- --rounds N --peers a,b --measures x,y --node FILE].
+ * The relay against its peers: npm run bench [-- --rounds N --peers a,b --measures x,y --node FILE --keep FILE ...].
  *
- * Starts everything itself on loopback, checks the answers before it times them, interleaves the rounds, and prints
- * medians and ratios.
+ * Starts everything itself on loopback, checks the answers before it times them, lets the peers take turns, and prints
+ * medians and ratios as markdown; what it is doing goes to standard error.
+ *
+ * `--keep FILE` adds the figures to those of earlier runs in FILE, and prints the tables of all of them.
+ * `--congestion reno` measures in a network namespace of its own with that congestion control: "bbr" paces what it
+ * sends even on loopback, and then it is the sender's clock that is measured.
+ * `--pin` gives the peers one processor and the load the others, so that one does not take the other's time.
  */
 
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { cpus, release, tmpdir } from "node:os";
+import { execFileSync, spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
-import { freePort, start, starters, usage, type Lab, type Peer } from "./relay-peers.ts";
-
-/** Figures of one measure, by name; "cpu" is processor time of the peer, in the unit the name says. */
-type Figures = Readonly<Record<string, number>>;
-
-interface Measure {
-  readonly title: string;
-  /** Arguments for the load program. */
-  readonly args: (peer: Peer) => readonly string[];
-  readonly port: (peer: Peer) => number | undefined;
-  readonly figures: (said: Readonly<Record<string, number>>, cpuSeconds: number) => Figures;
-}
-
-const GiB = 2 ** 30;
-
-const allowed = (peer: Peer): number => peer.port;
-const streaming = (peer: Peer): number | undefined => (peer.echoOnly ? undefined : peer.port);
-
-function bulk(streams: number): Measure {
-  return {
-    title: `bulk, ${streams} stream${streams > 1 ? "s" : ""}`,
-    args: () => ["bulk", `${streams}`, `${GiB / streams}`],
-    port: streaming,
-    figures: ({ seconds = 0, bytes = 0 }, cpu) => ({
-      "GiB/s": bytes / GiB / seconds,
-      "cpu s/GiB": (cpu * GiB) / bytes,
-    }),
-  };
-}
-
-function roundTrip(connections: number): Measure {
-  return {
-    title: `round trip 64 B, ${connections} connection${connections > 1 ? "s" : ""}`,
-    args: () => ["rtt", `${connections}`, "1.5"],
-    port: allowed,
-    figures: ({ count = 0, p50us = 0, p99us = 0 }, cpu) => ({
-      "p50 µs": p50us,
-      "p99 µs": p99us,
-      "cpu µs each": (cpu * 1e6) / count,
-    }),
-  };
-}
-
-const perSecond: Measure["figures"] = ({ seconds = 0, count = 0 }, cpu) => ({
-  "per second": count / seconds,
-  "cpu µs each": (cpu * 1e6) / count,
-});
-
-const measures: Readonly<Record<string, Measure>> = {
-  bulk1: bulk(1),
-  bulk8: bulk(8),
-  rtt1: roundTrip(1),
-  rtt100: roundTrip(100),
-  connections: {
-    title: "connections, allowed",
-    args: () => ["conns", "2", "16"],
-    port: allowed,
-    figures: perSecond,
-  },
-  refused: {
-    title: "connections, refused",
-    args: () => ["refused", "2", "16"],
-    port: ({ refusedPort }) => refusedPort,
-    figures: perSecond,
-  },
-};
+import { measures, memory, type Figures, type Measure } from "./measures.ts";
+import { freePort, start, starters, type Lab, type Peer } from "./relay-peers.ts";
+import { report, type Found } from "./report.ts";
+import { machineSeconds, memoryBytes, processorSeconds } from "./usage.ts";
 
 const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "5" },
     peers: { type: "string", default: Object.keys(starters).join(",") },
-    measures: { type: "string", default: [...Object.keys(measures), "memory"].join(",") },
+    measures: { type: "string", default: [...Object.keys(measures), memory.name].join(",") },
     node: { type: "string", default: process.execPath },
     main: { type: "string", default: join(import.meta.dirname, "../../dist/main.js") },
+    pin: { type: "boolean", default: false },
+    keep: { type: "string" },
+    congestion: { type: "string" },
   },
 });
 
-await run();
+/** A turn in which other programs took more than this of a processor is done again, once, while there is time for it. */
+const disturbed = 0.15;
+const againMs = 40_000;
+
+const congestionFile = "/proc/sys/net/ipv4/tcp_congestion_control";
+const namespaceMark = "BENCH_NAMESPACE";
+const startedMs = performance.now();
+const asked = values.measures.split(",");
+/** Seconds that all turns will take if every guess is right, and of those that are done. */
+let planned = 0;
+let done = 0;
+let measuringSinceMs = startedMs;
+let againLeftMs = againMs;
+/** Of every turn that counts: what other programs took of the machine's processors, 1 = one of them. */
+const others: number[] = [];
+
+if (values.congestion !== undefined && process.env[namespaceMark] === undefined) {
+  process.exitCode = runInNamespace(values.congestion);
+} else {
+  await run();
+}
+
+function runInNamespace(congestion: string): number {
+  const script = `ip link set lo up && echo ${congestion} >${congestionFile} && exec "$@"`;
+  const self = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const env = { ...process.env, [namespaceMark]: "1" };
+  return (
+    spawnSync("unshare", ["-n", "sh", "-ec", script, "sh", ...self], { stdio: "inherit", env }).status ?? 1
+  );
+}
 
 async function run(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "bench-"));
   const children: ChildProcess[] = [];
+  const loadAtStart = loadavg()[0] ?? 0;
   try {
     const load = join(folder, "load");
     const source = join(import.meta.dirname, "load/load.c");
     execFileSync("cc", ["-O2", "-pthread", "-o", load, source], { stdio: "inherit" });
     if (!existsSync(values.main)) throw new Error(`${values.main} is missing; npm run build`);
     const backendPort = await freePort();
-    const lab: Lab = { folder, load, backendPort, node: values.node, main: values.main, children };
-    await start(lab, load, ["backend", `${backendPort}`], backendPort);
+    const pinning = values.pin && cpus().length > 1;
+    const lab: Lab = {
+      folder,
+      load,
+      backendPort,
+      node: values.node,
+      main: values.main,
+      children,
+      peerProcessors: pinning ? "0" : undefined,
+      loadProcessors: pinning ? `1-${cpus().length - 1}` : undefined,
+    };
+    await start(lab, "load", load, ["backend", `${backendPort}`], backendPort);
     const peers: Peer[] = [];
+    const missing: string[] = [];
     for (const name of values.peers.split(",")) {
-      const peer = await starters[name]?.(lab);
+      const starter = starters[name];
+      if (starter === undefined) throw new Error(`no such peer: ${name}`);
+      progress(`starting ${name}`);
+      const peer = await starter(lab);
       if (peer) peers.push(peer);
-      else console.log(`left out, not installed: ${name}`);
+      else missing.push(name);
     }
-    print(
-      `${cpus()[0]?.model ?? "?"}, ${cpus().length} processors, Linux ${release()}, ${values.rounds} rounds`,
-    );
-    print(peers.map(({ name, version }) => `${name}${version && ` (${version})`}`).join(", "));
-    for (const peer of peers) check(lab, peer);
-    const wanted = values.measures.split(",");
-    for (const [name, measure] of Object.entries(measures)) {
-      if (wanted.includes(name)) table(measure.title, rounds(lab, measure, peers));
+    for (const peer of peers) {
+      progress(`checking ${peer.name}`);
+      check(lab, peer);
     }
-    if (wanted.includes("memory")) table("memory of an idle session", await memory(lab, peers));
+    const found = await measureAll(lab, peers);
+    const all = values.keep === undefined ? found : keep(values.keep, found);
+    const busy = others.reduce((sum, each) => sum + each, 0) / others.length;
+    const head = [
+      `${cpus()[0]?.model ?? "?"}, ${cpus().length} processors, Linux ${release()}, ${readFileSync(congestionFile, "latin1").trim()}`,
+      `${values.rounds} rounds, ${pinning ? "one processor for the peer, the others for the load" : "not pinned"}`,
+      peers.map(({ name, version }) => `${name}${version && ` (${version})`}`).join(", "),
+      ...(missing.length > 0 ? [`left out, not installed: ${missing.join(", ")}`] : []),
+      `load average before ${loadAtStart.toFixed(1)}; other programs took ${busy.toFixed(2)} of a processor meanwhile`,
+      `${((performance.now() - startedMs) / 60_000).toFixed(1)} minutes`,
+    ];
+    console.log(`${head.join("; ")}.\n\n${report(all)}`);
   } finally {
     for (const child of children) child.kill("SIGKILL");
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+async function measureAll(lab: Lab, peers: readonly Peer[]): Promise<Found> {
+  const chosen = Object.entries(measures).filter(([name]) => asked.includes(name));
+  const turns = Number(values.rounds) + 1;
+  for (const [, measure] of chosen) {
+    planned += measure.seconds * turns * peers.filter((peer) => measure.port(peer) !== undefined).length;
+  }
+  const kept = peers.filter(({ pid }) => pid !== undefined);
+  if (asked.includes(memory.name)) planned += memory.seconds * kept.length;
+  for (const peer of peers) warm(lab, peer);
+  measuringSinceMs = performance.now();
+  const found: Record<string, Record<string, Figures[]>> = {};
+  for (const [name, measure] of chosen) found[name] = rounds(lab, measure, peers);
+  if (asked.includes(memory.name)) found[memory.name] = await memories(lab, kept);
+  return found;
 }
 
 /** Every byte of two streams, and echoes: a wrong answer ends the whole run. */
@@ -129,83 +142,127 @@ function check(lab: Lab, peer: Peer): void {
   ask(lab, ["rtt", "2", "0.2"], peer.port);
 }
 
-/** All rounds of one measure, peers taking turns: a slow minute of the machine is everybody's. */
-function rounds(lab: Lab, measure: Measure, peers: readonly Peer[]): ReadonlyMap<string, readonly Figures[]> {
-  const found = new Map<string, Figures[]>();
-  // The first round only warms: programs compile and grow buffers.
-  for (let round = -1; round < Number(values.rounds); round += 1) {
-    for (const peer of peers) {
-      const port = measure.port(peer);
-      if (port === undefined) continue;
-      const before = peer.pid === undefined ? 0 : usage(peer.pid).seconds;
-      const said = ask(lab, measure.args(peer), port);
-      const cpu = peer.pid === undefined ? 0 : usage(peer.pid).seconds - before;
-      if (round >= 0) found.set(peer.name, [...(found.get(peer.name) ?? []), measure.figures(said, cpu)]);
-    }
+/** A daemon has run for longer than its first seconds when somebody asks how fast it is: what compiles has compiled. */
+function warm(lab: Lab, peer: Peer): void {
+  if (peer.forks || peer.pid === undefined) return;
+  progress(`warming ${peer.name}`);
+  ask(lab, ["conns", "3", "16"], peer.port);
+  if (peer.refusedPort !== undefined && asked.includes("refused")) {
+    ask(lab, ["refused", "1", "16"], peer.refusedPort);
   }
-  return found;
 }
 
-/** What thousands of open and silent sessions add to a peer's own memory. */
-async function memory(lab: Lab, peers: readonly Peer[]): Promise<ReadonlyMap<string, readonly Figures[]>> {
-  const found = new Map<string, Figures[]>();
+/** All rounds of one measure, peers taking turns: a slow minute of the machine is everybody's. */
+function rounds(lab: Lab, measure: Measure, peers: readonly Peer[]): Record<string, Figures[]> {
+  const found: Record<string, Figures[]> = {};
+  const able = peers.flatMap((peer) => {
+    const port = measure.port(peer);
+    return port === undefined ? [] : [{ peer, port }];
+  });
+  const speeds = new Map<Peer, number>();
+  // The first round only warms.
+  for (let round = 0; round <= Number(values.rounds); round += 1) {
+    progress(`${measure.title}: ${round === 0 ? "warming round" : `round ${round} of ${values.rounds}`}`);
+    // Whoever comes after a slow one must not always be the same.
+    const order = round % 2 === 0 ? able : [...able].reverse();
+    for (const { peer, port } of order) {
+      const figures = turn(lab, measure, peer, port, { counts: round > 0, speeds });
+      if (round > 0) (found[peer.name] ??= []).push(figures);
+      done += measure.seconds;
+    }
+  }
+  return Object.fromEntries(peers.flatMap(({ name }) => (found[name] ? [[name, found[name]]] : [])));
+}
+
+function turn(
+  lab: Lab,
+  measure: Measure,
+  peer: Peer,
+  port: number,
+  { counts, speeds }: { readonly counts: boolean; readonly speeds: Map<Peer, number> },
+): Figures {
+  for (let isRepeated = !counts; ; isRepeated = true) {
+    const turnMs = performance.now();
+    const before = { machine: machineSeconds(), ours: processorSeconds(process.pid), cpu: peerSeconds(peer) };
+    const said = ask(lab, [measure.load, ...measure.args(speeds.get(peer))], port);
+    const cpu = peerSeconds(peer) - before.cpu;
+    const ours = processorSeconds(process.pid) - before.ours;
+    const tookMs = performance.now() - turnMs;
+    const share = Math.max(0, (machineSeconds() - before.machine - ours) / (tookMs / 1000));
+    if (!isRepeated && share > disturbed && againLeftMs > 0) {
+      againLeftMs -= tookMs;
+      continue;
+    }
+    if (counts) others.push(share);
+    else if (said["bytes"] !== undefined) speeds.set(peer, said["bytes"] / (said["seconds"] ?? 1));
+    return measure.figures(said, cpu);
+  }
+}
+
+function peerSeconds({ pid }: Peer): number {
+  return pid === undefined ? 0 : processorSeconds(pid);
+}
+
+/** What thousands of open and silent sessions add to a peer's own memory; one round, since a second one finds memory to reuse. */
+async function memories(lab: Lab, peers: readonly Peer[]): Promise<Record<string, Figures[]>> {
+  const found: Record<string, Figures[]> = {};
   for (const peer of peers) {
     if (peer.pid === undefined) continue;
-    const sessions = peer.forks ? 100 : 3500;
+    progress(`memory of idle sessions: ${peer.name}`);
+    const sessions = peer.sessions ?? 3500;
     // What a program keeps once and for all after its first thousands of sessions is not a session's.
-    ask(lab, ["conns", "2", "16"], peer.port);
-    const before = usage(peer.pid).bytes;
+    ask(lab, ["conns", "1.2", "16"], peer.port);
+    const before = memoryBytes(peer.pid);
     const holder = spawn(lab.load, ["idle", `${peer.port}`, `${sessions}`], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     lab.children.push(holder);
-    await new Promise((resolve) => holder.stdout.once("data", resolve));
+    const ended = once(holder, "exit");
+    await Promise.race([
+      once(holder.stdout, "data"),
+      ended.then(() => Promise.reject(new Error(`${peer.name} does not hold ${sessions} sessions`))),
+    ]);
     await new Promise((resolve) => setTimeout(resolve, 3000));
-    found.set(peer.name, [{ "KiB each": (usage(peer.pid).bytes - before) / sessions / 1024 }]);
+    found[peer.name] = [{ [memory.figure]: (memoryBytes(peer.pid) - before) / sessions / 1024 }];
     holder.stdin.end();
-    await new Promise((resolve) => holder.once("exit", resolve));
+    await ended;
+    done += memory.seconds;
   }
   return found;
 }
 
 function ask(
-  lab: Lab,
+  { load, loadProcessors }: Lab,
   [what = "", ...args]: readonly string[],
   port: number,
   more: readonly string[] = [],
 ): Readonly<Record<string, number>> {
-  const said = execFileSync(lab.load, [what, `${port}`, ...args, ...more], {
-    encoding: "utf8",
-    timeout: 120_000,
-  });
-  return JSON.parse(said) as Record<string, number>;
+  const pinned = loadProcessors === undefined ? [] : ["taskset", "-c", loadProcessors];
+  const [file = "", ...rest] = [...pinned, load, what, `${port}`, ...args, ...more];
+  return JSON.parse(execFileSync(file, rest, { encoding: "utf8", timeout: 120_000 })) as Record<
+    string,
+    number
+  >;
 }
 
-function table(title: string, found: ReadonlyMap<string, readonly Figures[]>): void {
-  const names = Object.keys([...found.values()][0]?.[0] ?? {});
-  const middle = (peer: string, name: string): number =>
-    median((found.get(peer) ?? []).map((each) => each[name] ?? 0));
-  print(`\n${title}\n`);
-  print(`| | ${names.join(" | ")} | ${names.map((name) => `${name} / haproxy`).join(" | ")} |`);
-  print(`|---|${"---:|".repeat(2 * names.length)}`);
-  for (const peer of found.keys()) {
-    const own = names.map((name) => middle(peer, name));
-    const ratios = names.map((name, at) => (own[at] ?? 0) / middle("haproxy", name));
-    print(
-      `| ${peer} | ${own.map(round).join(" | ")} | ${ratios.map((ratio) => ratio.toFixed(2)).join(" | ")} |`,
-    );
+function keep(file: string, found: Found): Found {
+  const earlier = existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Found) : {};
+  const all: Record<string, Found[string]> = {};
+  for (const name of [...Object.keys(measures), memory.name]) {
+    const turns = { ...earlier[name], ...found[name] };
+    if (Object.keys(turns).length > 0) all[name] = turns;
   }
+  writeFileSync(file, JSON.stringify(all));
+  return all;
 }
 
-function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((left, right) => left - right);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+function progress(what: string): void {
+  const seconds = (performance.now() - startedMs) / 1000;
+  const pace = done > 0 ? (performance.now() - measuringSinceMs) / 1000 / done : 1;
+  const left = planned === 0 ? "" : `, ${clock((planned - done) * pace)} left`;
+  console.error(`${clock(seconds)} ${what}${left}`);
 }
 
-function round(figure: number): string {
-  return figure >= 100 ? figure.toFixed(0) : figure.toPrecision(3);
-}
-
-function print(line: string): void {
-  console.log(line);
+function clock(seconds: number): string {
+  return `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 }

@@ -29,10 +29,12 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK = 1 << 17, RECORD = 64 };
+/* The pattern begins anew, a little further on, with every block; so many of them go out in one call. */
+enum { BLOCK = 1 << 17, BLOCKS = 8, RECORD = 64 };
 
 static char pattern[2 * BLOCK];
 
@@ -98,10 +100,19 @@ static void *stream(void *arg)
 	uint64_t *job = arg, at = 0;
 	int fd = job[0];
 	while (job[1] > 0) {
-		size_t n = job[1] < BLOCK ? job[1] : BLOCK;
-		if (send_all(fd, pattern + at % 251, n)) break;
-		at += n;
-		job[1] -= n;
+		struct iovec parts[BLOCKS];
+		uint64_t next = at, left = job[1];
+		int n = 0;
+		for (; n < BLOCKS && left > 0; n++) {
+			uint64_t in = next % BLOCK, length = left < BLOCK - in ? left : BLOCK - in;
+			parts[n] = (struct iovec){ pattern + (next - in) % 251 + in, length };
+			next += length;
+			left -= length;
+		}
+		ssize_t sent = writev(fd, parts, n);
+		if (sent < 0) break;
+		at += sent;
+		job[1] -= sent;
 	}
 	close(fd);
 	free(job);
@@ -179,12 +190,12 @@ static void *fetch(void *arg)
 	struct fetch *f = arg;
 	int fd = dial(f->port);
 	char command[9] = "S";
-	static __thread char buffer[BLOCK];
+	static __thread char buffer[BLOCKS * BLOCK];
 	memcpy(command + 1, &f->bytes, 8);
 	if (send_all(fd, command, 9)) fail("send");
 	for (;;) {
 		/* MSG_TRUNC on TCP: the kernel drops the bytes instead of copying them. */
-		ssize_t n = recv(fd, buffer, BLOCK, f->check ? 0 : MSG_TRUNC);
+		ssize_t n = recv(fd, buffer, sizeof buffer, f->check ? 0 : MSG_TRUNC);
 		if (n < 0) fail("recv");
 		if (n == 0) break;
 		if (f->check)
@@ -332,6 +343,8 @@ static void idle(int port, int conns)
 	char answer;
 	for (int i = 0; i < conns; i++) {
 		int fd = dial(port);
+		struct timeval limit = { 5, 0 };
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 		if (send_all(fd, "E", 1) || recv_all(fd, &answer, 1)) fail("hello");
 	}
 	printf("{\"count\":%d}\n", conns);
