@@ -69,8 +69,8 @@ export async function serve(client: Wire, service: Service, ports: SharedPorts):
   const place = ports.limits.enter(service.name, service.maxConnections);
   const connection: Connection = { client, service, ports, entry, session };
   try {
-    if (peer === undefined) return entry.refused({ reason: "aborted" });
-    if (place === undefined) return entry.refused({ reason: "limit" });
+    if (peer === undefined) return void entry.refused({ reason: "aborted" });
+    if (place === undefined) return void entry.refused({ reason: "limit" });
     const asked = { daemon, client: from, server: at, processId: ports.processId };
     const decision = await judge(connection, asked, clientFinder(connection));
     record(connection, decision);
@@ -138,7 +138,7 @@ function record({ client, service, entry, session }: Connection, decision: Decis
       const traffic = () => ({ upBytes: client.bytesRead, downBytes: session.backend?.bytesRead ?? 0 });
       return entry.accepted({ verdict, request, generation, backend: service.targetText, traffic });
     case "refuse":
-      return entry.refused(decision);
+      return void entry.refused(decision);
     case "twist":
       return entry.twisted({ verdict, request, generation, command: verdict.command.line });
   }

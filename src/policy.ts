@@ -1,9 +1,10 @@
 /** The policy in force: all that a worker must know to serve, as data that can be sent to it. */
 
-import { isIPv4 } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 import type { Settings } from "./config/schema.ts";
+import { isUdp } from "./config/service-rules.ts";
 import { type ListenEndpoint, printEndpoint } from "./listen/endpoint.ts";
-import type { JournalOptions } from "./record/journal.ts";
+import type { FloodSettings } from "./record/flood.ts";
 
 /** Settings, and tables whose text was given to us by the name that stands in place of a path. */
 export interface Policy {
@@ -18,6 +19,8 @@ export interface ListenPlan {
   readonly service: string;
   readonly endpoint: ListenEndpoint;
   readonly isIpv6Only: boolean;
+  /** It takes datagrams: its service is a UDP service. */
+  readonly isDatagram: boolean;
   readonly descriptor?: number;
 }
 
@@ -59,15 +62,16 @@ export function listenPlans(settings: Settings, inherited: Inherited): ListenPla
   const services = Object.entries(settings.services);
   const endpoints = services.flatMap(([, { listen }]) => listen);
   const ipv4Ports = new Set(
-    endpoints.flatMap((each) => (each.kind === "tcp" && isIPv4(each.host) ? [each.port] : [])),
+    endpoints.flatMap((each) => ("port" in each && isIPv4(each.host) ? [`${each.kind} ${each.port}`] : [])),
   );
-  return services.flatMap(([service, { listen }]) =>
+  return services.flatMap(([service, { listen, backend }]) =>
     listen.flatMap((endpoint, index): ListenPlan[] => {
-      const isIpv6Only = endpoint.kind === "tcp" && endpoint.port !== 0 && ipv4Ports.has(endpoint.port);
+      const { host = "", port } = "port" in endpoint ? endpoint : {};
+      const isIpv6Only =
+        isIPv6(host) && port !== undefined && port !== 0 && ipv4Ports.has(`${endpoint.kind} ${port}`);
       // Port 0 is another port each time it is asked for, so its place in the list tells them apart.
-      const isAnyPort = endpoint.kind === "tcp" && endpoint.port === 0;
-      const key = `${printEndpoint(endpoint)}${isIpv6Only ? " v6only" : ""}${isAnyPort ? ` ${service} ${index}` : ""}`;
-      const plan = { key, service, endpoint, isIpv6Only };
+      const key = `${printEndpoint(endpoint)}${isIpv6Only ? " v6only" : ""}${port === 0 ? ` ${service} ${index}` : ""}`;
+      const plan = { key, service, endpoint, isIpv6Only, isDatagram: isUdp({ listen, backend }) };
       if (endpoint.kind !== "systemd") return [plan];
       const descriptors = inherited.get(endpoint.name) ?? [];
       if (descriptors.length === 0) return [plan];
@@ -76,7 +80,7 @@ export function listenPlans(settings: Settings, inherited: Inherited): ListenPla
   );
 }
 
-/** What a journal is told of floods; nothing where every refusal is to be written in full. */
-export function floodOf({ perSource, period }: Settings["flood"]): Pick<JournalOptions, "flood"> {
-  return perSource === 0 ? {} : { flood: { perSource, periodMs: period } };
+/** What a journal is told of floods. */
+export function floodOf({ perSource, perUdpService, period }: Settings["flood"]): FloodSettings {
+  return { perSource, perUdpService, periodMs: period };
 }

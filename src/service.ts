@@ -2,6 +2,7 @@
 
 import type { RefusalKind } from "./act/refuse.ts";
 import type { Networks } from "./identify/networks.ts";
+import type { BackendNames } from "./relay/backend-names.ts";
 import type { Backends } from "./relay/backends.ts";
 import type { OpenFrom } from "./relay/transparent.ts";
 
@@ -22,6 +23,25 @@ export interface Service {
   /** Everything between accept and verdict. */
   readonly decisionMs: number;
   readonly maxConnections: number;
+}
+
+/** One configured UDP service. */
+export interface UdpService {
+  readonly name: string;
+  /** What the tables match on. */
+  readonly daemon: string;
+  readonly backend: { readonly host: string; readonly port: number };
+  /** Finds the addresses of a backend that is given by name. */
+  readonly resolve: BackendNames["resolve"];
+  /** The backend as records name it. */
+  readonly targetText: string;
+  /** Never 0. */
+  readonly idleMs: number;
+  /** Everything between the first datagram and the verdict. */
+  readonly decisionMs: number;
+  readonly maxConnections: number;
+  /** Of them, those of one address or IPv6 /64. */
+  readonly maxPerSource: number;
 }
 
 /** Where allowed clients go: to a backend by a relay, or to a program that gets their socket. */

@@ -92,7 +92,11 @@ export async function runDaemon(
   closeInherited(new Set(sockets.map(({ fd }) => fd)));
   setUmask(0o022); // as tcpd: the commands of rules inherit it
   const context = { pid: processId(), hostname: hostname(), environment: io.environment };
-  const journal = new Journal({ sinks: openSinks(settings.log, context), level, ...floodOf(settings.flood) });
+  const journal = new Journal({
+    sinks: openSinks(settings.log, context),
+    level,
+    flood: floodOf(settings.flood),
+  });
   const onTrouble = (message: string): void => journal.warn({ code: "service-manager", message });
   const manager = notifier(io.environment, onTrouble);
   const signals = watchSignals();

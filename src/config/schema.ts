@@ -4,6 +4,7 @@ import { z } from "zod";
 import { parseNetworks } from "../identify/networks.ts";
 import { type BackendEndpoint, type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
 import { parseSyslogAddress } from "../platform/syslog-address.ts";
+import { checkService } from "./service-rules.ts";
 import { durationPattern, parseDuration } from "./units.ts";
 
 const duration = z
@@ -20,11 +21,13 @@ const path = z.string().startsWith("/", 'write an absolute path, such as "/etc/h
 const listen = z
   .string()
   .transform(parsed(parseListen))
-  .describe('"address:port", "[v6]:port", "unix:/path" or "systemd:NAME"');
+  .describe(
+    '"address:port", "[v6]:port", "udp:address:port", "udp:[v6]:port", "unix:/path" or "systemd:NAME"',
+  );
 const backends = z
   .union([z.string(), z.array(z.string()).min(1)])
   .transform((texts, context): BackendEndpoint[] => [texts].flat().map((text) => readBackend(text, context)))
-  .describe('"host:port", "[v6]:port" or "unix:/path"; or a list of them');
+  .describe('"host:port", "[v6]:port", "unix:/path", or a list of them; "udp:host:port" for a UDP service');
 
 /** The name of a service, which is also the daemon that the tables match on. */
 export const serviceName = z
@@ -51,10 +54,14 @@ const service = z
     listen: z
       .array(listen)
       .min(1, 'write at least one address, such as "0.0.0.0:22"')
-      .describe("where clients come in"),
+      .describe(
+        'where clients come in: "0.0.0.0:22", "[::]:22", "unix:/path", "systemd:NAME"; datagrams by "udp:0.0.0.0:69"',
+      ),
     backend: backends
       .optional()
-      .describe("where allowed clients are joined to; of several, the first that answers"),
+      .describe(
+        'where allowed clients are joined to; of several, the first that answers; one "udp:host:port" makes it a UDP service',
+      ),
     exec: z
       .tuple([path], z.string())
       .optional()
@@ -72,34 +79,26 @@ const service = z
     connectTimeout: duration.prefault("5s").describe("time to reach the backend"),
     idleTimeout: duration
       .prefault(0)
-      .describe("ends a session without a byte in either direction; 0 = never"),
+      .describe(
+        "ends a session without a byte in either direction; 0 = never, and 1m for a UDP service, whose sessions have no other end",
+      ),
     decisionTimeout: duration
       .prefault("15s")
       .describe("everything between accept and verdict; then the client is refused"),
     maxConnections: count.default(5000).describe("clients of this service at once; more are refused"),
+    maxPerSource: z
+      .int()
+      .positive()
+      .optional()
+      .describe(
+        "sessions that one address (or IPv6 /64) may have at once on a UDP service; more are refused; default 256",
+      ),
     proxyProtocol: proxyProtocol.prefault({}),
   })
-  .superRefine(({ backend, exec, source, proxyProtocol: { acceptFrom, send } }, context) => {
-    if ((backend === undefined) === (exec === undefined)) {
-      context.addIssue({ code: "custom", message: 'needs either "backend" or "exec"; write one of them' });
-    }
-    const isUnix = backend?.some(({ kind }) => kind === "unix") === true;
-    if (source === "client" && (exec !== undefined || isUnix)) {
-      const message = isUnix
-        ? 'a unix socket has no source address; use a TCP backend, or "proxyProtocol: {send: v2}"'
-        : '"exec" needs no source: the program has the client\'s socket itself; leave "source" out';
-      context.addIssue({ code: "custom", path: ["source"], message });
-    }
-    if (exec !== undefined && send !== undefined) {
-      const message =
-        '"exec" has no use for a PROXY header: the program has the socket itself; leave "send" out';
-      context.addIssue({ code: "custom", path: ["proxyProtocol", "send"], message });
-    }
-    if (exec !== undefined && acceptFrom.length > 0) {
-      const message =
-        '"exec" cannot follow a PROXY header: the program would see the proxy as its client; use "backend"';
-      context.addIssue({ code: "custom", path: ["exec"], message });
-    }
+  .superRefine((keys, context) => {
+    checkService(keys, (message, path = []) =>
+      context.addIssue({ code: "custom", path: [...path], message }),
+    );
   })
   .meta({ oneOf: [{ required: ["backend"] }, { required: ["exec"] }] });
 
@@ -264,6 +263,11 @@ export const schema = z.strictObject({
         .default(0)
         .describe(
           "refusals of one source and service written in full in a period, the rest as a number; 0 = all in full",
+        ),
+      perUdpService: count
+        .default(100)
+        .describe(
+          "the same for a UDP service, whatever the sources, which can be forged; spawn runs for those in full only; 0 = all in full",
         ),
       period: duration.prefault("10s").describe("what a period is"),
     })

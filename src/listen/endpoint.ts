@@ -1,4 +1,4 @@
-/** Reads and prints the places where connections come in and go out: "host:port", "[v6]:port", "unix:/path", "systemd:NAME". */
+/** Reads and prints the places where clients come in and go out: "host:port", "udp:host:port", "unix:/path", "systemd:NAME". */
 
 import { isIPv4, isIPv6 } from "node:net";
 
@@ -9,19 +9,26 @@ export interface TcpEndpoint {
   readonly port: number;
 }
 
+/** A UDP address; as `TcpEndpoint`. */
+export interface UdpEndpoint {
+  readonly kind: "udp";
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface UnixEndpoint {
   readonly kind: "unix";
   readonly path: string;
 }
 
-/** A listening socket that the service manager holds for us, by its FileDescriptorName=. Source: sd_listen_fds(3). */
+/** A socket that the service manager holds for us, by its FileDescriptorName=. Source: sd_listen_fds(3). */
 export interface InheritedEndpoint {
   readonly kind: "systemd";
   readonly name: string;
 }
 
-export type ListenEndpoint = TcpEndpoint | UnixEndpoint | InheritedEndpoint;
-export type BackendEndpoint = TcpEndpoint | UnixEndpoint;
+export type ListenEndpoint = TcpEndpoint | UdpEndpoint | UnixEndpoint | InheritedEndpoint;
+export type BackendEndpoint = TcpEndpoint | UdpEndpoint | UnixEndpoint;
 
 /** A value, or why there is none: `error` says what is wrong, `hint` what to write instead. */
 export type Parsed<Value> = { readonly value: Value } | { readonly error: string; readonly hint: string };
@@ -29,7 +36,7 @@ export type Parsed<Value> = { readonly value: Value } | { readonly error: string
 /** sockaddr_un has 108 bytes, the last of them a NUL. Source: unix(7). */
 const maxUnixPathBytes = 107;
 
-/** Reads a place to listen on: a numeric address with port, a unix socket, or a socket of the service manager. */
+/** Reads a place to listen on: a numeric address with port (TCP, or UDP behind "udp:"), a unix socket, or a socket of the service manager. */
 export function parseListen(text: string): Parsed<ListenEndpoint> {
   if (text.startsWith("systemd:")) {
     const name = text.slice("systemd:".length);
@@ -47,18 +54,20 @@ export function parseListen(text: string): Parsed<ListenEndpoint> {
     ? parsed
     : {
         error: `"${text}" is no numeric address`,
-        hint: `listen on an address of this machine, for example "127.0.0.1:${parsed.value.port}" or "[::]:${parsed.value.port}"`,
+        hint: `listen on an address of this machine, for example "${printEndpoint({ ...parsed.value, host: "127.0.0.1" })}" or "${printEndpoint({ ...parsed.value, host: "::" })}"`,
       };
 }
 
 /**
- * Reads the address of a backend: "host:port", "[v6]:port" or "unix:/path".
+ * Reads the address of a backend: "host:port", "[v6]:port", "udp:host:port", "udp:[v6]:port" or "unix:/path".
  *
  * @param allowsAnyPort port 0, "whichever is free", has a meaning for listeners only
  */
 export function parseBackend(text: string, allowsAnyPort = false): Parsed<BackendEndpoint> {
   if (text.startsWith("unix:")) return parseUnix(text);
-  const [, bracketed, plain = "", portText = ""] = /^(?:\[([^\]]*)\]|([^:[\]]*)):([^:]*)$/.exec(text) ?? [];
+  const kind = text.startsWith(udpPrefix) ? "udp" : "tcp";
+  const [, bracketed, plain = "", portText = ""] =
+    addressPattern.exec(kind === "udp" ? text.slice(udpPrefix.length) : text) ?? [];
   const host = bracketed ?? plain;
   if (host === "" || (bracketed !== undefined && !isIPv6(bracketed)) || !/^[A-Za-z0-9.:_%-]+$/.test(host)) {
     return { error: `"${text}" is no address`, hint: addressHint(text) };
@@ -70,14 +79,20 @@ export function parseBackend(text: string, allowsAnyPort = false): Parsed<Backen
       hint: "write a number from 1 to 65535 behind the last colon",
     };
   }
-  return { value: { kind: "tcp", host, port } };
+  return { value: { kind, host, port } };
 }
+
+const udpPrefix = "udp:";
+
+const addressPattern = /^(?:\[([^\]]*)\]|([^:[\]]*)):([^:]*)$/;
 
 /** Prints an endpoint the way it is written in the configuration. */
 export function printEndpoint(endpoint: ListenEndpoint): string {
   switch (endpoint.kind) {
     case "tcp":
       return `${endpoint.host.includes(":") ? `[${endpoint.host}]` : endpoint.host}:${endpoint.port}`;
+    case "udp":
+      return `${udpPrefix}${printEndpoint({ ...endpoint, kind: "tcp" })}`;
     case "unix":
       return `unix:${endpoint.path}`;
     case "systemd":
@@ -96,10 +111,11 @@ function parseUnix(text: string): Parsed<UnixEndpoint> {
 }
 
 function addressHint(text: string): string {
+  if (text.startsWith(udpPrefix)) return 'write "udp:127.0.0.1:69" or "udp:[::1]:69"';
   const separator = text.lastIndexOf(":");
   const host = text.slice(0, separator);
   if (isIPv6(host)) return `write "[${host}]:${text.slice(separator + 1)}"`;
   if (isIPv6(text) || isIPv4(text))
     return `write the port too, for example "${isIPv6(text) ? `[${text}]` : text}:22"`;
-  return 'write "127.0.0.1:22", "[::1]:22" or "unix:/path"';
+  return 'write "127.0.0.1:22", "[::1]:22", "unix:/path", or "udp:127.0.0.1:69" for UDP';
 }

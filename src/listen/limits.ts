@@ -43,7 +43,9 @@ export class Limits {
 
   #add(service: string, count: number): void {
     this.#total += count;
-    this.#perService.set(service, (this.#perService.get(service) ?? 0) + count);
+    const now = (this.#perService.get(service) ?? 0) + count;
+    if (now > 0) this.#perService.set(service, now);
+    else this.#perService.delete(service);
   }
 }
 

@@ -15,10 +15,9 @@ export class ListenError extends Error {
     const code = codeOf(cause);
     super(`cannot listen on ${printEndpoint(endpoint)}: ${reasons[code]?.[0] ?? code}`, { cause });
     this.name = "ListenError";
-    this.hint = (reasons[code]?.[1] ?? "").replace(
-      "PORT",
-      endpoint.kind === "tcp" ? String(endpoint.port) : "",
-    );
+    const port = "port" in endpoint ? String(endpoint.port) : "";
+    const hint = reasons[code]?.[1] ?? "";
+    this.hint = hint.replace("PORT", port).replace("-ltnp", endpoint.kind === "udp" ? "-lunp" : "-ltnp");
   }
 }
 
@@ -29,6 +28,8 @@ export interface BindOptions {
   readonly isIpv6Only: boolean;
   /** The descriptor that the service manager holds for a "systemd" endpoint. */
   readonly descriptor?: number;
+  /** It takes datagrams, and not connections. */
+  readonly isDatagram: boolean;
 }
 
 /** A bound socket, and where it really is: the port that the kernel chose where 0 was asked for. */
@@ -52,6 +53,10 @@ const reasons: Readonly<Record<string, readonly [reason: string, hint: string]>>
     "the service manager gave us no socket of that name",
     "the socket unit needs FileDescriptorName= with this name, and Service= with ours",
   ],
+  EINVAL: [
+    "it is no socket of the kind that the service needs",
+    "the socket unit needs ListenDatagram= for a service with a udp: backend, and ListenStream= for all others",
+  ],
   ENOENT: ["the folder of the socket does not exist", "create it before the daemon starts"],
 };
 
@@ -59,13 +64,14 @@ const reasons: Readonly<Record<string, readonly [reason: string, hint: string]>>
 const backlog = 4096;
 
 /** Binds, and does not accept yet. Rejects with a `ListenError`. */
-export async function bind({ endpoint, isIpv6Only, descriptor }: BindOptions): Promise<Bound> {
+export async function bind(options: BindOptions): Promise<Bound> {
+  const { endpoint, isDatagram } = options;
   try {
     if (endpoint.kind === "unix") await removeStale(endpoint.path);
-    const socket = bindSocket(placeOf(endpoint, isIpv6Only, descriptor));
+    const socket = bindSocket(placeOf(options));
     const { address } = socket;
     return {
-      address: address === undefined ? endpoint : { kind: "tcp", ...address },
+      address: address === undefined ? endpoint : { kind: isDatagram ? "udp" : "tcp", ...address },
       socket,
     };
   } catch (cause) {
@@ -124,16 +130,17 @@ export class Listener {
   }
 }
 
-function placeOf(endpoint: ListenEndpoint, isIpv6Only: boolean, descriptor: number | undefined): BindPlace {
+function placeOf({ endpoint, isIpv6Only, descriptor, isDatagram }: BindOptions): BindPlace {
   switch (endpoint.kind) {
     case "tcp":
+    case "udp":
       return { ...endpoint, isIpv6: isIPv6(endpoint.host), isIpv6Only };
     case "unix":
       return endpoint;
     case "systemd":
       if (descriptor === undefined)
         throw Object.assign(new Error("not inherited"), { code: "ENOTINHERITED" });
-      return { kind: "descriptor", descriptor };
+      return { kind: "descriptor", descriptor, isDatagram };
   }
 }
 

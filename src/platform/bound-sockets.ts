@@ -1,16 +1,20 @@
-/** Binds listening sockets without accepting from them, so that worker processes can; the one place that knows how Node keeps them. */
+/** Binds listening sockets without taking anything from them, so that worker processes can; the one place that knows how Node keeps them. */
 
 import { renameSync, rmSync, statSync } from "node:fs";
+import * as dgram from "node:dgram";
 import * as net from "node:net";
 import { getSystemErrorMap } from "node:util";
 
-/** A socket that is bound and not accepted from. */
+/** A socket that is bound and that nothing is taken from. */
 export interface BoundSocket {
-  /** As the kernel says: the port that it chose where 0 was asked for; absent for unix sockets. */
+  /** As the kernel says: the port that it chose where 0 was asked for; absent for unix sockets, and for inherited ones but UDP. */
   readonly address?: { readonly host: string; readonly port: number };
-  /** For `net.Server#listen({ fd })` in this process; the listener closes it, so it takes `forget` then in place of `close`. */
+  /**
+   * For `net.Server#listen({ fd })` or `dgram.Socket#bind({ fd })` in this process; the listener closes it, so it takes `forget`
+   * then in place of `close`.
+   */
   readonly descriptor: number;
-  /** What `ChildProcess#send` takes; the other process listens on `descriptorOf` what it receives. */
+  /** What `ChildProcess#send` takes, TCP, UDP or pipe alike; the other process listens on `descriptorOf` what it receives. */
   readonly sendable: net.Server;
   /** Closes the socket, and removes the file of a unix socket if it is still ours. */
   close(): void;
@@ -21,16 +25,16 @@ export interface BoundSocket {
 /** Where to bind. A descriptor is one that the service manager holds for us. */
 export type BindPlace =
   | {
-      readonly kind: "tcp";
+      readonly kind: "tcp" | "udp";
       readonly host: string;
       readonly port: number;
       readonly isIpv6: boolean;
       readonly isIpv6Only: boolean;
     }
   | { readonly kind: "unix"; readonly path: string }
-  | { readonly kind: "descriptor"; readonly descriptor: number };
+  | { readonly kind: "descriptor"; readonly descriptor: number; readonly isDatagram: boolean };
 
-/** What Node's own wrappers of sockets have; TCP and pipes alike. */
+/** What Node's own wrappers of sockets have; TCP, UDP and pipes alike. */
 interface Handle {
   readonly fd: number;
   getsockname?(into: { address?: string; port?: number }): number;
@@ -45,13 +49,22 @@ type CreateServerHandle = (
   flags?: number,
 ) => Handle | number;
 
-/** UV_TCP_IPV6ONLY. Source: uv.h. */
+type CreateDatagramHandle = (
+  address: string | undefined,
+  port: number,
+  type: "udp4" | "udp6",
+  descriptor?: number,
+  flags?: number,
+) => Handle | number;
+
+/** UV_TCP_IPV6ONLY, and UV_UDP_IPV6ONLY. Source: uv.h. */
 const IPV6_ONLY = 1;
 
 /**
  * Binds; the first process that listens on it lets clients in.
  *
- * A `net.Server` would accept as soon as it listens, and cannot be told not to. node:cluster binds by the same function.
+ * A `net.Server` would accept as soon as it listens, a `dgram.Socket` would read as soon as it is bound, and neither can be told not
+ * to. node:cluster binds by the same functions.
  *
  * @throws an error with `code`, as the kernel says (EADDRINUSE, EACCES, ...)
  */
@@ -69,9 +82,16 @@ export function bindSocket(place: BindPlace): BoundSocket {
       }
       return bound(handle, { host: name.address ?? place.host, port: name.port ?? place.port });
     }
+    case "udp": {
+      const flags = place.isIpv6Only ? IPV6_ONLY : 0;
+      return boundDatagram(
+        openDatagram(place.host, place.port, place.isIpv6 ? "udp6" : "udp4", undefined, flags),
+      );
+    }
     case "unix":
       return bindUnix(place.path);
     case "descriptor":
+      if (place.isDatagram) return boundDatagram(openDatagram(undefined, 0, "udp4", place.descriptor));
       // Node asserts that there is neither an address nor a port with a descriptor.
       return bound(open(null, 0, -1, place.descriptor));
   }
@@ -125,12 +145,33 @@ function bound(
   };
 }
 
+function boundDatagram(handle: Handle): BoundSocket {
+  const name: { address?: string; port?: number } = {};
+  handle.getsockname?.(name);
+  return bound(handle, { host: name.address ?? "0.0.0.0", port: name.port ?? 0 });
+}
+
 function open(...args: Parameters<CreateServerHandle>): Handle {
   const create = (net as unknown as { _createServerHandle?: CreateServerHandle })._createServerHandle;
   if (create === undefined) throw new Error("this Node cannot bind a socket without accepting from it");
   const made = create(...args);
   if (typeof made === "number") throw systemError(made);
   return made;
+}
+
+function openDatagram(...args: Parameters<CreateDatagramHandle>): Handle {
+  const create = (dgram as unknown as { _createSocketHandle?: CreateDatagramHandle })._createSocketHandle;
+  if (create === undefined) throw new Error("this Node cannot bind a UDP socket without reading from it");
+  // Node wants us to make a dgram.Socket (DEP0112), which would read; there is no other way, so nobody need be warned.
+  const { noDeprecation } = process;
+  process.noDeprecation = true;
+  try {
+    const made = create(...args);
+    if (typeof made === "number") throw systemError(made);
+    return made;
+  } finally {
+    process.noDeprecation = noDeprecation ?? false;
+  }
 }
 
 function systemError(status: number): NodeJS.ErrnoException {

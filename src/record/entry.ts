@@ -18,13 +18,16 @@ import type {
 export interface EntryHost {
   readonly monotonic: () => number;
   countersOf(service: string): Counters;
-  /** @param diagnostics what was wrong on the way to the decision */
+  /**
+   * @param diagnostics what was wrong on the way to the decision
+   * @returns false where a flood of the like is summed up, and this one only counted
+   */
   write(
     level: Level,
     fields: DecisionFields | EndFields,
     severity: Severity | undefined,
     diagnostics: readonly Diagnostic[],
-  ): void;
+  ): boolean;
   forget(entry: Entry): void;
 }
 
@@ -73,6 +76,7 @@ export class Entry {
   readonly #counters: Counters;
   readonly #openedAtMs: number;
   readonly #acceptedAtMs: number;
+  readonly #transport: ConnectionFields["transport"];
   #client: ConnectionFields["client"];
   #server: Side;
   #proxy: ConnectionFields["proxy"];
@@ -90,6 +94,7 @@ export class Entry {
       readonly daemon: string;
       readonly client: Endpoint;
       readonly server: Endpoint;
+      readonly transport?: ConnectionFields["transport"];
     },
     id: string,
     timeMs: number,
@@ -100,6 +105,7 @@ export class Entry {
     this.daemon = about.daemon;
     this.#client = about.client;
     this.#server = about.server;
+    this.#transport = about.transport;
     this.#acceptedAtMs = timeMs;
     this.#openedAtMs = host.monotonic();
     this.#counters = host.countersOf(about.service);
@@ -154,16 +160,17 @@ export class Entry {
    *
    * @param why.reason absent = as the verdict says: "rule", or "error" where the rule or its table is broken
    * @param why.detail what was wrong; from outside or from an error, it is escaped
+   * @returns whether it has a record of its own: false where it only counts in the summary of a flood
    */
   refused(
     why: Partial<Decided> & { readonly reason?: RefuseReason; readonly detail?: string | undefined },
-  ): void {
-    if (this.#state !== "deciding") return;
+  ): boolean {
+    if (this.#state !== "deciding") return false;
     const reason =
       why.reason ?? (why.verdict !== undefined && why.verdict.reason !== "error" ? "rule" : "error");
     this.#decide("over", why);
     this.#counters.refused[reason]++;
-    this.#write(
+    const isWritten = this.#write(
       "warn",
       {
         event: "refuse",
@@ -177,6 +184,7 @@ export class Entry {
       why.verdict?.diagnostics,
     );
     this.#leave();
+    return isWritten;
   }
 
   /** A command serves the client; its end is told by `ended`. */
@@ -279,6 +287,7 @@ export class Entry {
       id: this.id,
       client: this.#client,
       server: this.#server,
+      transport: this.#transport,
       proxy: this.#proxy,
     };
   }
@@ -297,8 +306,8 @@ export class Entry {
     level: Level,
     fields: DecisionFields | EndFields,
     diagnostics: readonly Diagnostic[] = NO_DIAGNOSTICS,
-  ): void {
-    this.#host.write(level, fields, this.#severity, diagnostics);
+  ): boolean {
+    return this.#host.write(level, fields, this.#severity, diagnostics);
   }
 
   #leave(): void {

@@ -10,8 +10,10 @@ const MAX_SOURCES = 1000;
 const OTHERS = "others";
 
 export interface FloodSettings {
-  /** Refusals of one source and service that are written in full in each period. */
+  /** Refusals of one source and service that are written in full in each period; 0 = all. */
   readonly perSource: number;
+  /** The same for a UDP service, whatever the sources: they can be forged, each time another one. Absent = all. */
+  readonly perUdpService?: number;
   /** The first refusal begins a period; its end brings the summaries. */
   readonly periodMs: number;
 }
@@ -19,6 +21,8 @@ export interface FloodSettings {
 /** What one source has done in this period. */
 interface Tally {
   seen: number;
+  /** So many are written in full. */
+  readonly limit: number;
   readonly service: string;
   readonly daemon: string;
   readonly source: string;
@@ -42,11 +46,15 @@ export class Flood {
   }
 
   /** @returns false where the refusal is only counted */
-  admits({ service, daemon, client }: RefuseFields): boolean {
-    this.#timer ??= setTimeout(() => this.flush(), this.#settings.periodMs).unref();
-    const tally = this.#tally(service, daemon, sourceOf(client.address));
+  admits({ service, daemon, client, transport }: RefuseFields): boolean {
+    const isForgeable = transport === "udp";
+    const { perSource, perUdpService = 0, periodMs } = this.#settings;
+    const limit = isForgeable ? perUdpService : perSource;
+    if (limit === 0) return true;
+    this.#timer ??= setTimeout(() => this.flush(), periodMs).unref();
+    const tally = this.#tally(service, daemon, isForgeable ? OTHERS : sourceOf(client.address), limit);
     tally.seen++;
-    return tally.seen <= this.#settings.perSource;
+    return tally.seen <= limit;
   }
 
   /** Writes the summaries and begins anew; also for the end of the daemon. */
@@ -55,8 +63,8 @@ export class Flood {
     this.#timer = undefined;
     const tallies = this.#tallies;
     this.#tallies = new Map();
-    for (const { seen, service, daemon, source } of tallies.values()) {
-      const refusals = seen - this.#settings.perSource;
+    for (const { seen, limit, service, daemon, source } of tallies.values()) {
+      const refusals = seen - limit;
       if (refusals <= 0) continue;
       this.#emit({
         event: "suppressed",
@@ -69,19 +77,23 @@ export class Flood {
     }
   }
 
-  #tally(service: string, daemon: string, source: string): Tally {
+  #tally(service: string, daemon: string, source: string, limit: number): Tally {
     const key = `${service} ${source}`;
     const known = this.#tallies.get(key);
     if (known !== undefined) return known;
-    if (this.#tallies.size >= MAX_SOURCES && source !== OTHERS) return this.#tally(service, daemon, OTHERS);
-    const tally = { seen: 0, service, daemon, source };
+    if (this.#tallies.size >= MAX_SOURCES && source !== OTHERS)
+      return this.#tally(service, daemon, OTHERS, limit);
+    const tally = { seen: 0, limit, service, daemon, source };
     this.#tallies.set(key, tally);
     return tally;
   }
 }
 
-/** One who has an IPv6 address has at least 2^64 of them. Source: RFC 6177 section 2. */
-function sourceOf(address: string): string {
+/**
+ * Who counts as one source: an IPv4 address, also in IPv6's clothes, or an IPv6 /64. One who has an IPv6 address has at least
+ * 2^64 of them. Source: RFC 6177 section 2.
+ */
+export function sourceOf(address: string): string {
   if (!address.includes(":") || !ipaddr.IPv6.isValid(address)) return address;
   const parsed = ipaddr.IPv6.parse(address);
   if (parsed.isIPv4MappedAddress()) return parsed.toIPv4Address().toString();

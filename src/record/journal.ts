@@ -82,6 +82,8 @@ export class Journal {
     readonly daemon: string;
     readonly client: Endpoint;
     readonly server: Endpoint;
+    /** Absent = a connection. */
+    readonly transport?: "udp";
   }): Entry {
     const entry = new Entry(this.#host, about, this.#nextId(), this.#now());
     this.#open.add(entry);
@@ -205,18 +207,19 @@ export class Journal {
     this.#write("info", OWN_TAG, { event, ...(detail === undefined ? undefined : { detail }) });
   }
 
-  /** A decision or an end, after what was wrong on the way to it. */
+  /** A decision or an end, after what was wrong on the way to it; false where it is left to the summary of a flood. */
   #writeConnection(
     level: Level,
     fields: DecisionFields | EndFields,
     severity: Severity | undefined,
     diagnostics: readonly Diagnostic[],
-  ): void {
-    if (fields.event === "refuse" && this.#flood?.admits(fields) === false) return;
+  ): boolean {
+    if (fields.event === "refuse" && this.#flood?.admits(fields) === false) return false;
     for (const found of diagnostics) {
       this.#write(levelOf(found), fields.daemon, diagnosticFields(found, fields));
     }
     this.#write(level, fields.daemon, fields, severity);
+    return true;
   }
 
   #write(level: Level, tag: string, fields: Fields, severity?: Severity): void {

@@ -59,6 +59,8 @@ export interface ConnectionFields {
     readonly forwardNames?: readonly string[];
   };
   readonly server: Side;
+  /** "udp" for a client of datagrams, whose address may be forged; absent for a connection. */
+  readonly transport?: "udp" | undefined;
   /** The peer that announced the client by a PROXY header; absent where the client came by itself. */
   readonly proxy?: Pick<ProxyPeer, "address" | "port" | "tlvs"> | undefined;
 }

@@ -1,68 +1,76 @@
-/** Relays a UDP service as inetd and tcpd serve one: the first datagram of a source is judged, then it has a session. */
+/** Takes the datagrams of a UDP service as inetd and tcpd do: the first one of a client is judged, then it has a session. */
 
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { isIPv6 } from "node:net";
 
-import { UdpSession, type UdpEnd } from "./udp-session.ts";
+import { abortCause } from "./relay.ts";
+import { maxQueuedBytes, type UdpEnd, type UdpEndpoint, UdpSession } from "./udp-session.ts";
 
-/** Where a datagram came from, or goes to. */
-export interface UdpEndpoint {
-  readonly address: string;
-  readonly port: number;
-}
-
-/** What the judge of a first datagram says: undefined refuses; otherwise the session's end is told to `ended`. */
-export interface UdpAllowed {
-  readonly ended: (end: UdpEnd) => void;
-}
-
-export interface UdpRelayOptions {
-  /** Numeric; port 0 takes a free one. */
-  readonly listen: UdpEndpoint;
-  /** Numeric: a backend by name is resolved by the caller. */
-  readonly backend: UdpEndpoint;
+/** A client that has sent its first datagram; more of them wait until somebody decides. */
+export interface UdpArrival {
+  readonly client: UdpEndpoint;
+  /** Where we listen: a wildcard address where we listen on one, since Node does not tell which address was written to. */
+  readonly server: UdpEndpoint;
   /**
-   * Decides about a source; never rejects. Datagrams that come from it meanwhile wait, a few of them. `signal` aborts
-   * when the relay is closed.
+   * Gives the client a session, and resolves at its end; never rejects. A client that is not joined is refused.
+   *
+   * @param options.idleMs the session ends after so long without a datagram either way
+   * @param options.signal aborting ends it; the reason is the cause to report
    */
-  readonly judge: (client: UdpEndpoint, signal: AbortSignal) => Promise<UdpAllowed | undefined>;
-  /** A session ends after so long without a datagram either way; it has no other end. */
-  readonly idleMs: number;
-  /** Sources served or judged at once; a datagram of one more is dropped and counted. */
-  readonly maxSessions: number;
-  /** The same for one address, whatever its ports. */
-  readonly maxPerAddress: number;
+  join(options: {
+    readonly backend: UdpEndpoint;
+    readonly idleMs: number;
+    readonly signal: AbortSignal;
+  }): Promise<UdpEnd>;
+  /** Bytes moved so far. */
+  traffic(): { readonly upBytes: number; readonly downBytes: number };
 }
 
-/** A refusal is remembered for a moment, so that a source that repeats itself is not judged for every datagram. */
-const refusedMs = 1000;
+export interface UdpListenerOptions {
+  /** A bound socket; it is closed with the listener. */
+  readonly descriptor: number;
+  /** Where it is bound. */
+  readonly server: UdpEndpoint;
+  /** Serves one client to its end, or refuses it by not joining it; never rejects. */
+  readonly serve: (arrival: UdpArrival) => Promise<void>;
+  /** Hears of a datagram that was dropped for want of room. */
+  readonly onDropped?: () => void;
+}
 
-/** Datagrams of one source that wait for its verdict. */
-const maxWaiting = 16;
+/** What strangers can make us hold, who may send from as many forged addresses as they like. */
+const bounds = {
+  /** Clients without a verdict. */
+  judging: 1024,
+  /** Datagrams of one client that wait for its verdict. */
+  waiting: 16,
+  /** A refusal is remembered for a moment, so that a client that repeats itself is not judged for every datagram. */
+  refusedMs: 1000,
+  refused: 4096,
+} as const;
 
 type Source =
   | { readonly kind: "judging"; readonly waiting: Buffer[] }
-  | { readonly kind: "refused"; readonly timer: NodeJS.Timeout }
   | { readonly kind: "session"; readonly session: UdpSession };
 
 /**
- * One UDP listener.
+ * One UDP listening socket.
  *
  * The backend may answer from another port, as TFTP does; the session follows it (see `UdpSession`). Answers go out from
  * the port that the client wrote to. On a wildcard address the kernel chooses the answer's source address: Node does not
  * tell which address a datagram was for.
  */
-export class UdpRelay {
-  readonly #options: UdpRelayOptions;
+export class UdpListener {
+  readonly #options: UdpListenerOptions;
   readonly #socket: Socket;
   readonly #sources = new Map<string, Source>();
-  readonly #perAddress = new Map<string, number>();
-  readonly #closing = new AbortController();
-  /** Datagrams dropped because a limit was reached. */
-  dropped = 0;
+  /** Until when each client that was refused just now is not asked about again, the oldest first. */
+  readonly #refused = new Map<string, number>();
+  #judging = 0;
+  #isClosing = false;
+  #isClosed = false;
 
-  private constructor(options: UdpRelayOptions, socket: Socket) {
+  private constructor(options: UdpListenerOptions, socket: Socket) {
     this.#options = options;
     this.#socket = socket;
     socket.on("message", (datagram, from) => this.#receive(datagram, from));
@@ -70,34 +78,26 @@ export class UdpRelay {
     socket.on("error", () => undefined);
   }
 
-  /** @throws the error of bind(2) */
-  static async listen(options: UdpRelayOptions): Promise<UdpRelay> {
-    const { address, port } = options.listen;
+  /** Takes datagrams from then on. Rejects with what Node says of a descriptor that is no UDP socket. */
+  static async open(options: UdpListenerOptions): Promise<UdpListener> {
+    const { address } = options.server;
     const socket = createSocket({ type: isIPv6(address) ? "udp6" : "udp4", recvBufferSize: 2 ** 20 });
-    socket.bind({ address, port });
-    await once(socket, "listening");
-    return new UdpRelay(options, socket);
+    const listening = once(socket, "listening");
+    const listener = new UdpListener(options, socket);
+    socket.bind({ fd: options.descriptor });
+    await listening;
+    return listener;
   }
 
-  get port(): number {
-    return this.#socket.address().port;
-  }
-
+  /** Sessions that are open. */
   get sessions(): number {
-    return [...this.#sources.values()].filter(({ kind }) => kind === "session").length;
+    return this.#sources.size - this.#judging;
   }
 
-  /** Ends every session with the cause given, and the listener; once. */
-  async close(cause: UdpEnd["cause"] = "drain"): Promise<void> {
-    if (this.#closing.signal.aborted) return;
-    this.#closing.abort(cause);
-    for (const source of this.#sources.values()) {
-      if (source.kind === "refused") clearTimeout(source.timer);
-      if (source.kind === "session") source.session.close(cause);
-    }
-    this.#sources.clear();
-    this.#socket.close();
-    await once(this.#socket, "close");
+  /** Lets nobody new in. The sessions that are open live on, and the socket with them, to the end of the last. */
+  close(): void {
+    this.#isClosing = true;
+    this.#closeWhenDone();
   }
 
   #receive(datagram: Buffer, { address, port }: RemoteInfo): void {
@@ -105,65 +105,95 @@ export class UdpRelay {
     const key = `${address} ${port}`;
     const source = this.#sources.get(key);
     switch (source?.kind) {
-      case "refused":
-        return;
       case "judging":
-        if (source.waiting.length < maxWaiting) source.waiting.push(datagram);
-        else this.dropped += 1;
+        if (source.waiting.length < bounds.waiting) source.waiting.push(datagram);
+        else this.#options.onDropped?.();
         return;
       case "session":
-        if (source.session.takes(datagram)) {
-          source.session.send(datagram);
-          return;
-        }
+        if (source.session.takes(datagram)) return source.session.send(datagram);
         // A new request from the same port is a new first datagram.
         source.session.close("client_closed");
         break;
       case undefined:
         break;
     }
-    const ofAddress = this.#perAddress.get(address) ?? 0;
-    if (this.#sources.size >= this.#options.maxSessions || ofAddress >= this.#options.maxPerAddress) {
-      this.dropped += 1;
-      return;
-    }
-    this.#perAddress.set(address, ofAddress + 1);
-    const waiting = [datagram];
-    this.#sources.set(key, { kind: "judging", waiting });
-    void this.#judge(key, client, waiting);
+    if (this.#isClosing || this.#isRefused(key)) return;
+    if (this.#judging >= bounds.judging) return this.#options.onDropped?.();
+    void this.#serve(key, client, datagram);
   }
 
-  async #judge(key: string, client: UdpEndpoint, waiting: readonly Buffer[]): Promise<void> {
-    const { judge, backend, idleMs } = this.#options;
-    const { signal } = this.#closing;
-    const allowed = await judge(client, signal).catch(() => undefined);
-    if (signal.aborted) {
-      allowed?.ended({ upBytes: 0, downBytes: 0, cause: "drain" });
-      return;
-    }
-    if (allowed === undefined) {
-      const timer = setTimeout(() => this.#forget(key, client.address), refusedMs);
-      this.#sources.set(key, { kind: "refused", timer });
-      return;
-    }
-    const session: UdpSession = new UdpSession({
-      backend,
-      idleMs,
-      answer: (datagram) => this.#socket.send(datagram, client.port, client.address),
-      ended: (end) => {
-        const now = this.#sources.get(key);
-        if (now?.kind === "session" && now.session === session) this.#forget(key, client.address);
-        allowed.ended(end);
-      },
+  async #serve(key: string, client: UdpEndpoint, first: Buffer): Promise<void> {
+    const { server, serve } = this.#options;
+    const judging: Source = { kind: "judging", waiting: [first] };
+    let session: UdpSession | undefined;
+    this.#sources.set(key, judging);
+    this.#judging += 1;
+    await serve({
+      client,
+      server,
+      traffic: () => ({ upBytes: session?.upBytes ?? 0, downBytes: session?.downBytes ?? 0 }),
+      join: ({ backend, idleMs, signal }) =>
+        new Promise((resolve) => {
+          if (signal.aborted || this.#isClosed) {
+            return resolve({
+              upBytes: 0,
+              downBytes: 0,
+              cause: signal.aborted ? abortCause(signal) : "drain",
+            });
+          }
+          const cut = (): void => opened.close(abortCause(signal));
+          const opened = new UdpSession({
+            backend,
+            idleMs,
+            answer: (datagram) => this.#answer(datagram, client),
+            ended: (end) => {
+              signal.removeEventListener("abort", cut);
+              const now = this.#sources.get(key);
+              if (now?.kind === "session" && now.session === opened) this.#sources.delete(key);
+              resolve(end);
+              this.#closeWhenDone();
+            },
+          });
+          signal.addEventListener("abort", cut);
+          session = opened;
+          this.#judging -= 1;
+          this.#sources.set(key, { kind: "session", session: opened });
+          for (const datagram of judging.waiting) opened.send(datagram);
+        }),
     });
-    this.#sources.set(key, { kind: "session", session });
-    for (const datagram of waiting) session.send(datagram);
+    if (session !== undefined) return;
+    this.#judging -= 1;
+    this.#sources.delete(key);
+    this.#refuse(key);
+    this.#closeWhenDone();
   }
 
-  #forget(key: string, address: string): void {
-    this.#sources.delete(key);
-    const left = (this.#perAddress.get(address) ?? 1) - 1;
-    if (left > 0) this.#perAddress.set(address, left);
-    else this.#perAddress.delete(address);
+  #answer(datagram: Buffer, { address, port }: UdpEndpoint): void {
+    if (this.#socket.getSendQueueSize() >= maxQueuedBytes) return this.#options.onDropped?.();
+    // What cannot be sent is lost, as datagrams are; who wrote to us hears it from its own time limit.
+    this.#socket.send(datagram, port, address, () => undefined);
+  }
+
+  #refuse(key: string): void {
+    for (const oldest of this.#refused.keys()) {
+      if (this.#refused.size < bounds.refused) break;
+      this.#refused.delete(oldest);
+    }
+    this.#refused.delete(key);
+    this.#refused.set(key, performance.now() + bounds.refusedMs);
+  }
+
+  #isRefused(key: string): boolean {
+    const untilMs = this.#refused.get(key);
+    if (untilMs === undefined) return false;
+    if (performance.now() < untilMs) return true;
+    this.#refused.delete(key);
+    return false;
+  }
+
+  #closeWhenDone(): void {
+    if (!this.#isClosing || this.#isClosed || this.#sources.size > 0) return;
+    this.#isClosed = true;
+    this.#socket.close();
   }
 }

@@ -81,7 +81,7 @@ async function start({ log, level, flood, relay, recordsRelay, identity }: Birth
   const pid = processId();
   setUmask(0o022); // as tcpd: the commands of rules inherit it
   const sinks = openSinks(log, { pid, hostname: hostname(), environment: ownEnvironment() });
-  const journal = new Journal({ sinks, level, ...floodOf(flood) });
+  const journal = new Journal({ sinks, level, flood: floodOf(flood) });
   const worker = new Worker({
     journal,
     programs: identity === undefined ? localPrograms : remote,

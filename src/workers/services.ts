@@ -1,6 +1,7 @@
-/** Makes of the settings of each service what a connection must know of it. */
+/** Makes of the settings of each service but those of UDP what a connection must know of it. */
 
 import type { ServiceSettings, Settings } from "../config/schema.ts";
+import { isUdp } from "../config/service-rules.ts";
 import { parseNetworks } from "../identify/networks.ts";
 import { printEndpoint } from "../listen/endpoint.ts";
 import type { BackendNames } from "../relay/backend-names.ts";
@@ -19,7 +20,7 @@ export interface Dialling {
 }
 
 /**
- * Every service by its name.
+ * Every service that takes connections, by its name.
  *
  * @param workers how many of them share a service's limit of connections
  */
@@ -28,9 +29,8 @@ export function servicesOf(
   workers: number,
   dialling: Dialling,
 ): ReadonlyMap<string, Service> {
-  return new Map(
-    Object.entries(settings).map(([name, service]) => [name, serviceOf(name, service, workers, dialling)]),
-  );
+  const taking = Object.entries(settings).filter(([, service]) => !isUdp(service));
+  return new Map(taking.map(([name, service]) => [name, serviceOf(name, service, workers, dialling)]));
 }
 
 function serviceOf(name: string, settings: ServiceSettings, workers: number, dialling: Dialling): Service {
@@ -56,13 +56,14 @@ function targetOf(
   before: Service | undefined,
 ): Pick<Service, "target" | "targetText"> {
   if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
-  if (backend === undefined) throw new Error("a service without a target: the schema lets none through");
+  const addresses = (backend ?? []).filter((endpoint) => endpoint.kind !== "udp");
+  if (addresses.length === 0) throw new Error("a service without a target: the schema lets none through");
   const { send } = proxyProtocol;
-  const targetText = backend.map(printEndpoint).join(", ");
+  const targetText = addresses.map(printEndpoint).join(", ");
   const isSame = before?.target.kind === "backend" && before.targetText === targetText;
   const target = {
     kind: "backend",
-    backends: isSame ? before.target.backends : new Backends({ addresses: backend, resolve }),
+    backends: isSame ? before.target.backends : new Backends({ addresses, resolve }),
     ...(send !== undefined && { sendProxy: send }),
     ...(source === "client" && { openFrom }),
   } as const;

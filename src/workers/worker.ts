@@ -25,11 +25,14 @@ import type { Journal } from "../record/journal.ts";
 import { BackendNames } from "../relay/backend-names.ts";
 import type { ChosenRelay } from "../relay/choose.ts";
 import type { OpenFrom } from "../relay/transparent.ts";
-import type { Service } from "../service.ts";
+import { Throttle } from "../record/throttle.ts";
+import type { Service, UdpService } from "../service.ts";
 import { Sessions } from "../sessions.ts";
+import { DatagramListeners } from "./datagram-listeners.ts";
 import { newsOf, type Orders, type TablesNews, type WorkerReport } from "./orders.ts";
 import { isRefused } from "./recheck.ts";
 import { servicesOf } from "./services.ts";
+import { udpServicesOf } from "./udp-services.ts";
 
 /** What a worker is made of; everything that touches the machine is handed in. */
 export interface WorkerOptions {
@@ -54,6 +57,7 @@ const bounds = {
   linger: { maxLingering: 1000 },
   startBurst: 100,
   keepAliveMs: 60_000,
+  nameWarnings: { perPeriod: 100, periodMs: 10_000 },
 } as const;
 
 /** Lookups of a policy that is no longer in force may still be waited for by a decision. */
@@ -64,15 +68,18 @@ export class Worker {
   readonly #options: WorkerOptions;
   readonly #sessions = new Sessions();
   readonly #listeners = new Map<string, Listener>();
+  readonly #datagramListeners: DatagramListeners;
   readonly #refusals = new Refusals(bounds.refusal);
   readonly #lingers = new Lingers(bounds.linger);
   readonly #limits = new Limits(0);
   readonly #history = new History();
+  readonly #nameWarnings = new Throttle(bounds.nameWarnings);
   /** What `goBack` brings back. */
   #base: Generation | undefined;
   readonly #gatewayWatch = new GatewayWatch(defaultGateways());
   #orders: Orders | undefined;
   #services: ReadonlyMap<string, Service> = new Map();
+  #udpServices: ReadonlyMap<string, UdpService> = new Map();
   #tables: LiveTables | undefined;
   #lookups: Lookups | undefined;
   #forwardNames: ForwardNames | undefined;
@@ -81,6 +88,14 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
+    this.#datagramListeners = new DatagramListeners({
+      journal: options.journal,
+      serviceOf: (key) => this.#udpServices.get(this.#orders?.routes.get(key) ?? ""),
+      ports: () => {
+        if (this.#ports === undefined) throw new Error("a socket without a policy");
+        return { ...this.#ports, spawns: this.#ports.act.spawns };
+      },
+    });
   }
 
   /** Puts a policy in force. What it does not change is not touched: sessions, tables and what was looked up. */
@@ -109,6 +124,7 @@ export class Worker {
       before: hasSameNames ? this.#services : undefined,
     };
     this.#services = servicesOf(services, orders.workers, dialling);
+    this.#udpServices = udpServicesOf(services, this.#backendNames.resolve);
     const hasSameTables =
       isDeepStrictEqual(before?.settings.access, settings.access) &&
       isDeepStrictEqual(before?.inlineTables, inlineTables);
@@ -126,8 +142,9 @@ export class Worker {
     return this.#news();
   }
 
-  /** Accepts from a socket that is bound. Rejects with a `ListenError`. */
+  /** Accepts from a socket that is bound at `endpoint`. Rejects with a `ListenError`. */
   async listen(key: string, endpoint: ListenEndpoint, descriptor: number): Promise<void> {
+    if (endpoint.kind === "udp") return await this.#datagramListeners.open(key, endpoint, descriptor);
     const listener = await Listener.open({
       descriptor,
       endpoint,
@@ -141,11 +158,13 @@ export class Worker {
   unlisten(key: string): void {
     this.#listeners.get(key)?.close();
     this.#listeners.delete(key);
+    this.#datagramListeners.close(key);
   }
 
   /** Stops to accept at all. */
   unlistenAll(): void {
     for (const key of this.#listeners.keys()) this.unlisten(key);
+    this.#datagramListeners.closeAll();
   }
 
   /** Resolves when the last session has ended, by itself or by `stop`; nothing of the worker keeps the process alive then. */
@@ -236,7 +255,10 @@ export class Worker {
       servers: names.servers,
       hostsFile: names.hostsFile,
       identTimeoutMs: ident.timeout,
-      warn: (message) => this.#options.journal.warn({ code: "host-name", message }),
+      warn: (message) => {
+        const admitted = this.#nameWarnings.admit(message);
+        if (admitted !== undefined) this.#options.journal.warn({ code: "host-name", message: admitted });
+      },
     });
   }
 

@@ -109,7 +109,9 @@ export class Workforce {
   async listen(front: Front): Promise<void> {
     const { plan, bound } = front;
     this.#fronts.set(plan.key, front);
-    await this.#each((port) => port.listen(plan.key, plan.endpoint, bound.socket));
+    await this.#each(async (port, place) => {
+      if (this.#hears(place, front)) await port.listen(plan.key, bound.address, bound.socket);
+    });
   }
 
   /** No worker accepts from this socket any more. */
@@ -236,12 +238,19 @@ export class Workforce {
     place.startedAt = performance.now();
     void port.ended.then((end) => this.#replace(place, port, end));
     this.#heard(await port.configure(this.#ordersFor(place, charge)), place);
-    for (const { plan, bound } of this.#fronts.values())
-      await port.listen(plan.key, plan.endpoint, bound.socket);
+    for (const front of this.#fronts.values()) {
+      const { plan, bound } = front;
+      if (this.#hears(place, front)) await port.listen(plan.key, bound.address, bound.socket);
+    }
     // A reload may have come while this worker was on its way up.
     if (this.#charge !== undefined && this.#charge !== charge)
       await port.configure(this.#ordersFor(place, this.#charge));
     if (this.#isLeaving) await port.leave();
+  }
+
+  /** The datagrams of one client must not be spread over workers: one of them takes those of all UDP services. */
+  #hears({ index }: Place, { plan }: Front): boolean {
+    return !plan.isDatagram || index === this.#places.length - 1;
   }
 
   async #replace(place: Place, port: WorkerPort, end: WorkerEnd): Promise<void> {

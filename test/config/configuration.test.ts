@@ -93,6 +93,50 @@ const rows: [because: string, text: string, line: RegExp][] = [
   ["the name of the prototype", "__proto__: {x: 1}\n", /unknown key "__proto__"/],
   ["a huge number", sshd + "    maxConnections: 1e999\n", /bad-value: "services\.sshd\.maxConnections"/],
 ];
+const tftp = (keys: string) => `services:\n  tftp:\n    ${keys.split("; ").join("\n    ")}\n`;
+rows.push(
+  [
+    "a TCP address of a UDP service",
+    tftp("listen: ['udp:[::]:69', '0.0.0.0:69']; backend: udp:127.0.0.1:6969"),
+    /^x\.yaml:3:29: error bad-value: .*cannot listen on "0\.0\.0\.0:69"; write "udp:0\.0\.0\.0:69", or give TCP a service/m,
+  ],
+  [
+    "a TCP backend of a UDP service",
+    tftp("listen: ['udp:0.0.0.0:69']; backend: 127.0.0.1:6969"),
+    /^x\.yaml:4:14: .*cannot send to "127\.0\.0\.1:6969"; write "udp:127\.0\.0\.1:6969"$/m,
+  ],
+  [
+    "a UDP backend of a TCP listener",
+    tftp("listen: ['0.0.0.0:69']; backend: udp:127.0.0.1:6969"),
+    /^x\.yaml:3:14: .*cannot listen on "0\.0\.0\.0:69"/m,
+  ],
+  [
+    "several UDP backends",
+    tftp("listen: ['udp:0.0.0.0:69']; backend: ['udp:127.0.0.1:1', 'udp:127.0.0.1:2']"),
+    /^x\.yaml:4:14: .*has one backend/m,
+  ],
+  [
+    "a program behind UDP",
+    tftp("listen: ['udp:0.0.0.0:69']; exec: [/usr/sbin/in.tftpd]"),
+    /^x\.yaml:4:11: .*"exec" cannot be given datagrams, .*; let the program listen by itself/m,
+  ],
+  [
+    "a PROXY header for datagrams",
+    tftp("listen: ['udp:0.0.0.0:69']; backend: udp:127.0.0.1:1; proxyProtocol: {send: v2}"),
+    /^x\.yaml:5:27: .*a UDP service has no PROXY headers; leave "proxyProtocol" out$/m,
+  ],
+  [
+    "a PROXY header from in front of datagrams",
+    tftp("listen: ['udp:0.0.0.0:69']; backend: udp:127.0.0.1:1; proxyProtocol: {acceptFrom: [10.0.0.0/8]}"),
+    /^x\.yaml:5:33: .*a UDP service has no PROXY headers/m,
+  ],
+  [
+    "refused datagrams that are held",
+    tftp("listen: ['udp:0.0.0.0:69']; backend: udp:127.0.0.1:1; refuse: hold"),
+    /^x\.yaml:5:13: .*nothing can be "hold"; leave "refuse" out$/m,
+  ],
+  ["a limit of UDP for TCP", sshd + "    maxPerSource: 5\n", /^x\.yaml:5:19: .*only UDP services have it/m],
+);
 for (const [because, text, line] of rows) {
   test(`configuration is refused with the place: ${because}`, () => {
     const { settings, diagnostics } = readConfiguration({ name: "x.yaml", text }, []);
@@ -108,6 +152,15 @@ test("configuration names the flag when the flag is wrong", () => {
     diagnostics.map(printDiagnostic).join("\n"),
     /^--service: error bad-value: .*"nowhere" is no address/,
   );
+});
+
+test("configuration takes UDP services, from the flags too", () => {
+  const keys = { services: { tftp: { listen: ["udp:0.0.0.0:69"], backend: "udp:127.0.0.1:6969" } } };
+  const { settings } = readConfiguration(undefined, [{ origin: "--service", keys }]);
+  const { listen, backend, maxPerSource } = settings?.services["tftp"] ?? {};
+  assert.deepEqual(listen, [{ kind: "udp", host: "0.0.0.0", port: 69 }]);
+  assert.deepEqual(backend, [{ kind: "udp", host: "127.0.0.1", port: 6969 }]);
+  assert.equal(maxPerSource, undefined);
 });
 
 test("configuration takes one backend or several", () => {

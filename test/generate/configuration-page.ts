@@ -28,7 +28,37 @@ check the file while you type if its first line is
 A duration is a number with its unit: \`500ms\`, \`5s\`, \`2m\`, \`1h\`; \`0\` where the text says what that means. Paths are absolute.
 `;
 
-const end = `## Environment
+const end = `## UDP services
+
+\`\`\`yaml
+services:
+  tftp:
+    daemon: in.tftpd
+    listen: ["udp:192.0.2.1:69", "udp:[2001:db8::1]:69"]
+    backend: udp:127.0.0.1:6969
+\`\`\`
+
+On the command line that is \`--service tftp=udp:0.0.0.0:69,udp:127.0.0.1:6969\`. A backend has one of these forms: \`host:port\`, \`[v6]:port\` and
+\`unix:/path\` for connections, \`udp:host:port\` and \`udp:[v6]:port\` for datagrams. The backend says which kind of service it is, and all of
+its \`listen\` must be of that kind; a program that serves both, as DNS does, is two services with the same \`daemon\`.
+
+The first datagram of a client (its address and port) is judged by the tables as a connection is; a refused one is dropped without an
+answer. An allowed client has a session, with an \`accept\` and an \`end\` record, that ends when no datagram has moved either way for
+\`idleTimeout\`. The backend may answer from another port, as TFTP does, and the session follows it. An edit of a table counts for the next new
+session; a TFTP request from the port of an earlier one is a new session.
+
+- Addresses of datagrams can be forged. Of a flood, \`flood.perUdpService\` refusals in a period are written in full, and \`spawn\` runs for
+  those; the rest is one number (\`suppressed\`). A thousand clients may wait for their verdict; what is dropped beyond that is told too
+  (\`udp-dropped\`). Whoever forges addresses that the tables allow takes up to \`maxConnections\` sessions: keep that low beside services
+  that matter, since \`limits.connections\` is for all.
+- Answers leave from the port that was asked. On a wildcard address (\`udp:0.0.0.0:69\`) the kernel chooses the address that they leave from; on a
+  machine with several, listen on each. For the same reason \`daemon@host\` in a rule matches the address listened on, as with tcpd.
+- There is no ident over UDP: a user is \`unknown\`. \`twist\` refuses, \`banners\` are not sent, \`keepalive\` and \`linger\` mean nothing.
+- \`exec\`, \`proxyProtocol\`, \`refuse: close\` and \`hold\` and several backends are errors: nothing of the kind can be done with datagrams.
+- All UDP services are served by one of the workers, since the datagrams of one client must not be spread over several.
+- \`systemd:NAME\` takes a socket of \`ListenDatagram=\`: [config/examples/tftp](../config/examples/tftp) has the unit.
+
+## Environment
 
 For containers, where a file is in the way:
 

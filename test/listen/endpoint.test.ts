@@ -9,6 +9,10 @@ const good: [text: string, parse: typeof parseListen, endpoint: object][] = [
   ["[fe80::1%lo]:22", parseListen, { kind: "tcp", host: "fe80::1%lo", port: 22 }],
   ["unix:/run/x.sock", parseListen, { kind: "unix", path: "/run/x.sock" }],
   ["systemd:ssh", parseListen, { kind: "systemd", name: "ssh" }],
+  ["udp:0.0.0.0:69", parseListen, { kind: "udp", host: "0.0.0.0", port: 69 }],
+  ["udp:[::]:69", parseListen, { kind: "udp", host: "::", port: 69 }],
+  ["udp:127.0.0.1:0", parseListen, { kind: "udp", host: "127.0.0.1", port: 0 }],
+  ["udp:boot.example.org:69", parseBackend, { kind: "udp", host: "boot.example.org", port: 69 }],
   ["db.example.org:3306", parseBackend, { kind: "tcp", host: "db.example.org", port: 3306 }],
   ["unix:/run/a,b.sock", parseBackend, { kind: "unix", path: "/run/a,b.sock" }],
 ];
@@ -35,6 +39,11 @@ const bad: [text: string, parse: typeof parseListen, hint: RegExp][] = [
   ["unix:relative.sock", parseListen, /unix:\/run/],
   [`unix:/${"x".repeat(107)}`, parseListen, /107 bytes/],
   ["systemd:", parseListen, /FileDescriptorName/],
+  ["udp:localhost:69", parseListen, /"udp:127\.0\.0\.1:69" or "udp:\[::\]:69"/],
+  ["udp:0.0.0.0", parseListen, /"udp:127\.0\.0\.1:69"/],
+  ["udp:::1:69", parseListen, /"udp:\[::1\]:69"/],
+  ["udp:0.0.0.0:70000", parseListen, /1 to 65535/],
+  ["udp:127.0.0.1:0", (text) => parseBackend(text), /1 to 65535/],
   ["host name:22", (text) => parseBackend(text), /127\.0\.0\.1:22/],
 ];
 for (const [text, parse, hint] of bad) {

@@ -49,6 +49,7 @@ const connection: Required<ConnectionFields> = {
   id: "",
   client: { ...side, user: "", forwardNames: [] },
   server: side,
+  transport: "udp",
   proxy: { address: "", port: 0, tlvs: [] },
 };
 const rule = { file: "", line: 0 };

@@ -73,6 +73,23 @@ for (const [addresses, source, because] of sources) {
   });
 }
 
+test("I10: a UDP service has one count for all sources, which can be forged; a limit of 0 writes all", () => {
+  const summaries: SuppressedFields[] = [];
+  const settings = { perSource: 0, perUdpService: 2, periodMs: 1000 };
+  const flood = new Flood(settings, (fields) => summaries.push(fields));
+  const udp = (last: number) => ({ ...refusal(`192.0.2.${last}`, "tftp"), transport: "udp" as const });
+  assert.deepEqual(
+    [1, 2, 3, 4].map((last) => flood.admits(udp(last))),
+    [true, true, false, false],
+  );
+  assert.ok(Array.from({ length: 5 }, () => flood.admits(refusal("192.0.2.1"))).every(Boolean));
+  flood.flush();
+  assert.deepEqual(
+    summaries.map(({ service, client, refusals }) => [service, client.address, refusals]),
+    [["tftp", "others", 2]],
+  );
+});
+
 test("more sources than the table has room for share one count, and every refusal is either written or counted", () => {
   fc.assert(
     fc.property(
