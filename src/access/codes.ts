@@ -4,6 +4,8 @@
 interface CodeRow {
   readonly severity: "error" | "warning";
   readonly meaning: string;
+  /** A warning of a dead or dangerous rule: with `access.strict` such a table is not loaded. Every error is one. */
+  readonly isGrave?: true;
 }
 
 /** One row per code, in the order in which a table is read. */
@@ -20,6 +22,7 @@ export const CODES = {
   },
   "nul-byte": {
     severity: "warning",
+    isGrave: true,
     meaning: "A NUL byte: the rest of its line is lost and the next line is joined to it, as tcpd does.",
   },
   "missing-newline": {
@@ -32,13 +35,19 @@ export const CODES = {
     meaning:
       "A logical line is longer than 1 MiB. The rules above it work; at this place hosts.allow goes on to hosts.deny, and hosts.deny refuses.",
   },
-  "missing-colon": { severity: "warning", meaning: "A line without a colon is no rule; it is skipped." },
+  "missing-colon": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A line without a colon is no rule; it is skipped.",
+  },
   "list-missing": {
     severity: "warning",
+    isGrave: true,
     meaning: "A /file that a rule names is not there: the pattern matches nothing.",
   },
   "list-unreadable": {
     severity: "warning",
+    isGrave: true,
     meaning:
       "A /file cannot be read, is no regular file, or is larger than 64 MiB: the pattern matches nothing.",
   },
@@ -93,6 +102,176 @@ export const CODES = {
     meaning:
       "A command or value grew beyond 8191 characters when it was expanded. The client is refused; tcpd exits.",
   },
+  "comment-continued": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A comment ends in a backslash, so the next line is part of the comment.",
+  },
+  "indented-comment": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A # that does not stand in the first column begins no comment: the line is a rule.",
+  },
+  "inline-comment": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "There are no comments behind a rule or in a /file: the # and all words after it are patterns.",
+  },
+  "empty-list": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "A list is empty, so that the rule never matches; or it ends in EXCEPT, which then excepts nothing.",
+  },
+  "unclosed-bracket": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "A bracket is not closed. Colons after it do not end the list, so options are taken for patterns.",
+  },
+  "unbracketed-ipv6": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "An IPv6 address without brackets: its first colon ends the list, and the rest is taken for options.",
+  },
+  "bad-ipv6": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "What stands in brackets is no IPv6 address: the pattern never matches.",
+  },
+  "mapped-ipv4": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "IPv4 addresses are compared as IPv4, never in the form ::ffff:192.0.2.1: the pattern never matches them.",
+  },
+  "bad-net-mask": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "A network or its mask does not read: the pattern never matches, or is not the network that was meant.",
+  },
+  "host-bits-set": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "The network has bits set below its mask: the pattern never matches.",
+  },
+  "mask-not-contiguous": {
+    severity: "warning",
+    meaning: "The mask is no row of ones followed by zeros. It is applied bit by bit.",
+  },
+  "leading-zero": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A part of an address begins with 0: in a network it is octal, in an address it never matches.",
+  },
+  "partial-address": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "The beginning of an IPv4 address without a final dot (or its end with a dot before it) never matches.",
+  },
+  "bad-address": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "Digits and dots that are no IPv4 address: the pattern never matches.",
+  },
+  "pattern-matches-names": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "A pattern for addresses with * or ? is compared with the host name too, which the client's own DNS chooses.",
+  },
+  "name-ends-in-dot": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "A host name pattern that ends in a dot matches names that begin so, and those the client's own DNS chooses.",
+  },
+  "bad-character": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A character that no address and no host name has: the pattern never matches.",
+  },
+  negation: {
+    severity: "warning",
+    isGrave: true,
+    meaning: "There is no negation by an exclamation mark: the pattern never matches.",
+  },
+  "old-keyword": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "FAIL has been no keyword since 1995: it is taken for a host name.",
+  },
+  "list-except": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "EXCEPT has no meaning in a /file: it and the words after it are patterns like the others.",
+  },
+  "unknown-netgroup": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "There is no such netgroup in /etc/netgroup: the pattern matches nothing.",
+  },
+  "paranoid-allowed": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A rule lets clients in whose name does not lead back to their address.",
+  },
+  "ident-trusted": {
+    severity: "warning",
+    meaning:
+      "A rule lets clients in by a user name. The client's own machine says it, so its owner can say any.",
+  },
+  "bad-user-name": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A user name that looks like a netgroup, a file, a domain or a keyword: it means none of these.",
+  },
+  "names-never": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A rule asks for a host name, but with names.reverse: never no client has one.",
+  },
+  "bad-daemon-name": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "A daemon name that looks like a path, a netgroup or a domain: only the name of a process is meant there.",
+  },
+  "reserved-word": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A keyword for clients as a daemon name: KNOWN matches every daemon, the others none.",
+  },
+  "unknown-daemon": {
+    severity: "warning",
+    meaning: "No configured service has that daemon name, or that port: the rule counts for none of them.",
+  },
+  "option-without-effect": {
+    severity: "warning",
+    meaning:
+      "nice, umask, setenv, user and group are for the commands after them in the same rule, and there is none.",
+  },
+  "rule-never-matches": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "Rules above it, in its own table or in hosts.allow, match all its clients first.",
+  },
+  "everybody-allowed": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A rule lets every client into every service, so that no rule after it counts.",
+  },
+  "open-by-default": {
+    severity: "warning",
+    meaning: "A client that no rule names is let in. Most tables want ALL: ALL at the end of hosts.deny.",
+  },
+  "nobody-allowed": {
+    severity: "warning",
+    meaning: "A service that refuses every client: no rule lets anybody in.",
+  },
   "aclexec-failed": {
     severity: "warning",
     meaning: "The command of aclexec failed, so the client is refused.",
@@ -101,3 +280,9 @@ export const CODES = {
 
 /** A code of a table's diagnostic. */
 export type TableCode = keyof typeof CODES;
+
+/** Whether a diagnostic is about a dead or dangerous rule, or a table that does not work. */
+export function isGrave({ severity, code }: { readonly severity: string; readonly code: string }): boolean {
+  const row: CodeRow | undefined = Object.hasOwn(CODES, code) ? CODES[code as TableCode] : undefined;
+  return severity === "error" || row?.isGrave === true;
+}

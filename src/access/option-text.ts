@@ -25,6 +25,28 @@ export function parseOptions(text: string): readonly ParsedOption[] {
   }));
 }
 
+/** One option that reads well, as it is written. */
+export interface WrittenOption {
+  readonly keyword: string;
+  /** Not expanded yet. */
+  readonly value: string;
+  /** Where its field begins in the text of the options, counted from 0. */
+  readonly at: number;
+}
+
+/** The options of a rule up to the first that is wrong: for a client, nothing after it counts. */
+export function writtenOptions(options: readonly ParsedOption[]): {
+  readonly written: readonly WrittenOption[];
+  readonly isWhole: boolean;
+} {
+  const written: WrittenOption[] = [];
+  for (const { at, content } of options) {
+    if ("code" in content) return { written, isWhole: false };
+    written.push({ keyword: content.row.keyword, value: content.value, at });
+  }
+  return { written, isWhole: true };
+}
+
 /** Cuts an options text at its colons; a backslash right before a colon makes it text. */
 export function splitOptions(text: string): string[] {
   return fieldsOf(text).map((field) => field.text);

@@ -12,6 +12,7 @@ import {
 import { exitStatus } from "./exit-status.ts";
 import { demoCommand } from "./demo.ts";
 import { type Io, UsageError } from "./io.ts";
+import { checkCommand } from "./check.ts";
 import { matchCommand } from "./match.ts";
 import { runCommand } from "./run.ts";
 import { ConfigurationError } from "./settings.ts";
@@ -20,6 +21,7 @@ import { version } from "./version.ts";
 /** In the order of the help text. */
 const commands = [
   runCommand,
+  checkCommand,
   matchCommand,
   statusCommand,
   sessionsCommand,

@@ -1,6 +1,7 @@
 /** The answer of `match`, for people as tcpdmatch prints it, and for programs as one JSON object. */
 
 import { type Endpoint, type Request, type Verdict } from "../access/types.ts";
+import { printable } from "./printable.ts";
 import { printDiagnostic } from "./settings.ts";
 
 /** A verdict with how it came about. */
@@ -68,14 +69,4 @@ function known(side: "client" | "server", endpoint: Endpoint): string[] {
 
 function isKnown(fact: string | undefined): fact is string {
   return fact !== undefined && fact !== "unknown";
-}
-
-/** For a terminal: text as it is, but control characters, which could draw over it, as \xHH. */
-function printable(text: string): string {
-  return text
-    .trimEnd()
-    .replaceAll(
-      /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
-      (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`,
-    );
 }

@@ -96,7 +96,22 @@ function readYaml(name: string, text: string): { keys: unknown; diagnostics: rea
   return { keys, diagnostics };
 }
 
-type Place = Pick<Diagnostic, "file" | "line" | "column">;
+/** Finds places in the text of a configuration file; undefined for what it does not have. */
+export function placesIn(
+  name: string,
+  text: string,
+): (path: readonly (string | number)[]) => Place | undefined {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, stringKeys: true });
+  return (path) => {
+    if (!document.hasIn(path)) return undefined;
+    const { line, col } = lines.linePos(offsetOf(document, path));
+    return { file: name, line, column: col };
+  };
+}
+
+/** Where something stands. */
+export type Place = Pick<Diagnostic, "file" | "line" | "column">;
 type Locate = (path: readonly PropertyKey[], key?: string) => Place;
 
 /** Where the value at `path` begins, or the key `key` inside it; the nearest thing above that the file has, else its start. */

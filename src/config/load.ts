@@ -4,6 +4,7 @@ import type { Accounts, Tables } from "../access/tables.ts";
 import { compileTable, type TableData, type Visitor } from "../access/compile.ts";
 import { compileList, type ListData } from "../access/compile-list.ts";
 import { listOf, tableOf } from "../access/compiled.ts";
+import { criticise, type Criticism } from "../access/criticise.ts";
 import { checkOptions, placeProblem } from "../access/options.ts";
 import { parseNetgroups, type Netgroups } from "../access/netgroup.ts";
 import { byteString, readable } from "../access/text.ts";
@@ -21,6 +22,8 @@ export interface LoadOptions {
   readonly read: Read;
   /** Names of the network interfaces; absent = every name passes. A scope id in a pattern must name one. */
   readonly interfaces?: ReadonlySet<string>;
+  /** What a careful reader would say is said too, knowing this; absent = only what the language itself finds wrong. */
+  readonly criticism?: Omit<Criticism, "allow" | "deny" | "lists" | "netgroups">;
 }
 
 /** The tables in force after a load, and what a reload must look at. */
@@ -86,7 +89,13 @@ export function loadedOf(data: LoadedData, noMatch: "allow" | "refuse"): Loaded 
 }
 
 /** Reads and compiles both tables and all that they name. */
-export function loadData({ allow, deny, read, interfaces }: Omit<LoadOptions, "noMatch">): LoadedData {
+export function loadData({
+  allow,
+  deny,
+  read,
+  interfaces,
+  criticism,
+}: Omit<LoadOptions, "noMatch">): LoadedData {
   const remarks = new Remarks();
   const paths = new Set<string>([allow, deny]);
   const lists = new ListLoader(read, interfaces, paths, remarks);
@@ -112,6 +121,11 @@ export function loadData({ allow, deny, read, interfaces }: Omit<LoadOptions, "n
   const tables = { allow: open(allow), deny: open(deny) };
   if (lists.hasNetgroups) names.needNetgroups();
   const { netgroups, accounts } = names;
+  if (criticism !== undefined) {
+    const listData = new Map(Array.from(lists.lists, ([path, { data }]) => [path, data]));
+    for (const diagnostic of criticise({ ...criticism, ...tables, lists: listData, netgroups }))
+      remarks.add(diagnostic);
+  }
   const data = { ...tables, lists: lists.lists, netgroups, paths: [...paths], diagnostics: remarks.all };
   return accounts === undefined ? data : { ...data, accounts };
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { format } from "prettier";
 import { configurationPage } from "./configuration-page.ts";
+import { diagnosticsPage } from "./diagnostics-page.ts";
 import { jsonSchema } from "./json-schema.ts";
 import { keyRows } from "./keys.ts";
 import { configurationManual } from "./manual-5.ts";
@@ -22,6 +23,7 @@ export async function documents(): Promise<Document[]> {
     { path: "config/tcpwrapd.schema.json", text: await pretty(JSON.stringify(schema), "json") },
     { path: "config/tcpwrapd.yaml", text: sampleFile(schema) },
     { path: "docs/configuration.md", text: await pretty(configurationPage(rows), "markdown") },
+    { path: "docs/diagnostics.md", text: await pretty(diagnosticsPage(), "markdown") },
     { path: "docs/man/tcpwrapd.yaml.5", text: configurationManual(frame("tcpwrapd.yaml.5"), rows) },
     { path: "docs/man/tcpwrapd.8", text: await programManual(frame("tcpwrapd.8")) },
   ];

@@ -1,0 +1,269 @@
+/** What a careful reader says about tables: one row per trap of the language. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as fc from "fast-check";
+import type { Criticism } from "../../src/access/criticise.ts";
+import { isGrave } from "../../src/access/codes.ts";
+import { decide } from "../../src/access/decide.ts";
+import type { Diagnostic, Request, Source } from "../../src/access/types.ts";
+import { loadTables, type Loaded } from "../../src/config/load.ts";
+import { nearest } from "../../src/config/nearest.ts";
+import { fuzzSeed } from "../support/fuzz-seed.ts";
+import { question, table } from "../support/random-tables.ts";
+
+type Knowing = Omit<Criticism, "allow" | "deny" | "lists" | "netgroups">;
+
+function load(allow: string, deny: string, knowing: Knowing, files: Record<string, string> = {}): Loaded {
+  const texts: Record<string, string> = { "/allow": allow, "/deny": deny, ...files };
+  const read = (path: string): Source => {
+    const text = texts[path];
+    return text === undefined ? { kind: "missing" } : { kind: "text", bytes: Buffer.from(text, "latin1") };
+  };
+  return loadTables({ allow: "/allow", deny: "/deny", noMatch: "allow", read, criticism: knowing });
+}
+
+function print({ file, line, column, code, message, hint }: Diagnostic): string {
+  return `${file}:${line}:${column ?? "-"} ${code}: ${message}${hint === undefined ? "" : `; ${hint}`}`;
+}
+
+/** The first remark on hosts.allow. */
+const rows: [rule: string, remark: RegExp | undefined, because: string][] = [
+  ["sshd: 192.0.2.0/24", undefined, "a network is as it must be"],
+  ["sshd: 192.0.2. 192.0.2.7 .example.org host.example.org LOCAL", undefined, "so are these"],
+  ["sshd: [2001:db8::]/32 [::1] [fe80::1%lo]", undefined, "and these"],
+  ["sshd@192.0.2.1: ALL EXCEPT .example.org EXCEPT x.example.org", undefined, "and these"],
+  [
+    "sshd: 192.0.2.10/24",
+    /^\/allow:1:7 host-bits-set: "192.0.2.10\/24" has bits set below the mask; write "192.0.2.0\/24"$/,
+    "A7: host bits",
+  ],
+  [
+    "sshd: 192.0.2.10/255.255.255.0",
+    /host-bits-set: .*; write "192.0.2.0\/255.255.255.0"$/,
+    "A7: host bits, dotted",
+  ],
+  ["sshd: 192.0.2.0/33", /bad-net-mask: .* never matches: a length is 1 to 32$/, "A7: a length beyond 32"],
+  ["sshd: 0.0.0.0/0", /bad-net-mask: .*; write "ALL"$/, "a length of 0 matches nobody"],
+  ["sshd: 192.0.2/24", /bad-net-mask: .*; write "192.0.2.0\/24"$/, "a network has four parts"],
+  ["sshd: 192.0.2.1/255.255.255.255", /bad-net-mask: .*; write "192.0.2.1"$/, "this mask does not read"],
+  [
+    "sshd: 192.0.2.0/24EXCEPT 192.0.2.1",
+    /bad-net-mask: .* is read as "192.0.2.0\/24"; leave a blank/,
+    "text behind a length is lost",
+  ],
+  ["sshd: 10.0.0.0/255.0.255.0", /mask-not-contiguous/, "A7: a mask with holes"],
+  ["sshd: 010.0.0.0/8", /leading-zero: .* octal, so this is "8.0.0.0\/8"/, "A11: octal"],
+  ["sshd: 192.0.02.1", /leading-zero: .*; write "192.0.2.1"$/, "A11: a leading zero never matches"],
+  ["sshd: 192.0.2", /partial-address: .*; write "192.0.2."$/, "the beginning of an address ends in a dot"],
+  ["sshd: .192.0", /partial-address/, "a network begins with no dot"],
+  ["sshd: 192.0.2.300", /bad-address/, "a part beyond 255"],
+  ["sshd: 192.0.2.1.", /bad-address: .*; write "192.0.2.1"$/, "a whole address ends in no dot"],
+  [
+    "sshd: 2001:db8::1",
+    /^\/allow:1:7 unbracketed-ipv6: .*; write "\[2001:db8::1\]"$/,
+    "A10: IPv6 without brackets",
+  ],
+  ["sshd: ::1", /unbracketed-ipv6: .*; write "\[::1\]"$/, "A10: so too loopback"],
+  [
+    "sshd: ALL EXCEPT 2001:db8::/32",
+    /unbracketed-ipv6: .*; write "\[2001:db8::\]\/32"$/,
+    "A10: so too a prefix",
+  ],
+  ["sshd: [2001:db8::/32]", /bad-ipv6: .*; write "\[2001:db8::\]\/32"$/, "A10: the length stands outside"],
+  ["sshd: [2001:db8::]/x", /bad-net-mask: .* is read as "\[2001:db8::\]\/0"/, "no number is 0: all of IPv6"],
+  ["sshd: [2001:db8::]/129", /bad-net-mask: .* a length is 0 to 128$/, "a length beyond 128"],
+  ["sshd: [::ffff:10.0.0.0]/104", /mapped-ipv4: .*; write "10.0.0.0\/8"$/, "A9: IPv4 is compared as IPv4"],
+  ["sshd: [192.0.2.1]", /bad-ipv6: .*; write "192.0.2.1"$/, "brackets are for IPv6"],
+  ["sshd: [2001:db8::1, ALL : deny", /^\/allow:1:7 unclosed-bracket/, "an open bracket hides the option"],
+  ["sshd: 192.0.2.*", /pattern-matches-names: .*; write "192.0.2."$/, "compared with names too"],
+  [
+    "sshd: client.",
+    /name-ends-in-dot: .*; write "client", or "\.client" for a domain$/,
+    "names that begin so",
+  ],
+  ["sshd: !10.0.0.1", /negation: .*; write "ALL EXCEPT 10.0.0.1"$/, "no negation"],
+  ["sshd: 10.0.0.1;10.0.0.2", /bad-character: .* has ";"; separate patterns/, "a strange separator"],
+  ["sshd: b\u00fccher.example", /bad-character: .*xn--/, "A19: DNS has no umlauts"],
+  ["sshd: FAIL", /old-keyword/, "a keyword of old"],
+  ["sshd: @friends", /unknown-netgroup/, "a netgroup that is not there"],
+  ["sshd: PARANOID", /paranoid-allowed/, "forged names are let in"],
+  ["sshd: PARANOID : deny", undefined, "forged names are refused"],
+  ["sshd: root@client.example.org", /^\/allow:1:7 ident-trusted/, "the client's machine says the user"],
+  ["sshd: ALL@client.example.org", undefined, "any user trusts nobody"],
+  [
+    "sshd: .bob@client.example.org",
+    /bad-user-name: user name "\.bob" begins with a dot/,
+    "a user is no domain",
+  ],
+  ["sshd: PARANOID@client.example.org", /bad-user-name/, "a user is no keyword"],
+  ["sshd: 10.0.0.1 # office", /^\/allow:1:16 inline-comment/, "no comments behind a rule"],
+  [" # sshd: ALL", /^\/allow:1:2 indented-comment/, "no comments behind blanks"],
+  ["# old \\\nsshd: ALL", /^\/allow:2:1 comment-continued/, "a comment that swallows a rule"],
+  ["sshd:", /empty-list: the client list is empty/, "no clients"],
+  [": ALL", /empty-list: the daemon list is empty/, "no daemons"],
+  [
+    "sshd: ALL EXCEPT",
+    /^\/allow:1:11 empty-list: the client list ends in "EXCEPT"/,
+    "an exception of nothing",
+  ],
+  ["/usr/sbin/sshd: 10.0.0.1", /bad-daemon-name: .*; write "sshd"$/, "a daemon is no path"],
+  [".sshd: 10.0.0.1", /bad-daemon-name: .* begins with a dot/, "a daemon is no domain"],
+  [
+    "KNOWN: 10.0.0.1",
+    /reserved-word: "KNOWN" as a daemon matches every one; write "ALL"$/,
+    "a keyword for clients",
+  ],
+  ["sshdd: 10.0.0.1", /unknown-daemon: .*"sshdd"; did you mean "sshd"\?$/, "a misspelt daemon"],
+  [
+    "vsftpd: 10.0.0.1",
+    /unknown-daemon: .*; the rule counts only for other programs/,
+    "a daemon that nobody serves",
+  ],
+  ["23: 10.0.0.1", /unknown-daemon: no configured service listens on port 23/, "a port that nobody serves"],
+  ["22: 10.0.0.1", undefined, "a port that is served"],
+  ["sshd@192.0.2.10/24: 10.0.0.1", /^\/allow:1:6 host-bits-set/, "our own addresses are read too"],
+  [
+    "sshd: 10.0.0.1 : nice 5",
+    /^\/allow:1:18 option-without-effect: "nice" has no effect/,
+    "nothing to be nice for",
+  ],
+  ["sshd: 10.0.0.1 : nice 5 : spawn true", undefined, "something to be nice for"],
+  ["ALL: ALL", /everybody-allowed/, "an open door"],
+  ["sshd: 10.0.0.1,\\\n 10.0.0.300", /^\/allow:2:- bad-address/, "a joined line has no columns"],
+];
+const served = { names: ["sshd"], ports: [22], nearest: (name: string) => nearest(name, ["sshd"]) };
+for (const [rule, remark, because] of rows) {
+  test(`${JSON.stringify(rule)}: ${because}`, () => {
+    const { diagnostics } = load(`${rule}\n`, "", { daemons: served });
+    const said = diagnostics.map(print);
+    if (remark === undefined) assert.deepEqual(said, []);
+    else assert.match(said.find((each) => !each.includes("option name")) ?? "nothing", remark);
+  });
+}
+
+const dead: [above: string, rule: string, isDead: boolean][] = [
+  ["sshd: ALL", "sshd: 192.0.2.7", true],
+  ["ALL: 192.0.2.", "sshd: 192.0.2.7", true],
+  ["ALL: 192.0.2.0/24", "sshd: 192.0.2.128/25 192.0.2.", true],
+  ["sshd: 192.0.2.0/25\nsshd: 192.0.2.128/25", "sshd: 192.0.2.1 192.0.2.200", true],
+  ["sshd: 192.0.2.0/25", "sshd: 192.0.2.0/24", false],
+  ["sshd: [2001:db8::]/32", "sshd: [2001:db8:1::]/48 [2001:db8::1]", true],
+  ["sshd: .example.org", "sshd: www.example.org .sub.example.org", true],
+  ["sshd: .example.org", "sshd: example.org", false],
+  ["sshd: client.example.org", "sshd: bob@client.example.org", true],
+  ["sshd: bob@client.example.org", "sshd: client.example.org", false],
+  ["sshd: 10.0.0.1", "sshd@192.0.2.1: 10.0.0.1", true],
+  ["sshd@192.0.2.1: 10.0.0.1", "sshd: 10.0.0.1", false],
+  ["sshd: ALL EXCEPT 10.0.0.1", "sshd: 192.0.2.1", false],
+  ["sshd: ALL", "mysqld: ALL", false],
+  ["sshd: 10.0.0.", "sshd: 10.0.0.1 EXCEPT 10.0.0.2", true],
+  ["sshd: 10.0.0.1 : deny", "sshd: 10.0.0.1", true],
+  ["sshd, mysqld: 10.", "mysqld sshd: 10.1.", true],
+];
+for (const [above, rule, isDead] of dead) {
+  test(`"${rule}" below "${above}" ${isDead ? "never matches" : "may match"}, in one table and in two`, () => {
+    for (const { diagnostics } of [
+      load(`${above}\n${rule}\n`, "", {}),
+      load(`${above}\n`, `${rule}\n`, {}),
+    ]) {
+      const codes = diagnostics.map(({ code }) => code);
+      assert.equal(codes.includes("rule-never-matches"), isDead, diagnostics.map(print).join("\n"));
+    }
+  });
+}
+
+test("a rule that never matches is told the first rules above it", () => {
+  const { diagnostics } = load(
+    "sshd: 192.0.2.0/25\nsshd: 192.0.2.128/25\n",
+    "sshd: 192.0.2.1 192.0.2.200\n",
+    {},
+  );
+  assert.deepEqual(diagnostics.map(print), [
+    "/deny:1:1 rule-never-matches: this rule never matches: /allow:1, /allow:2 matches its clients first; move it above line 1, or delete it",
+  ]);
+});
+
+test("a name may match by its own addresses, so its domain above does not hold it", () => {
+  const { diagnostics } = load("sshd: .example.org\nsshd: www.example.org\n", "", { followsNames: true });
+  assert.deepEqual(diagnostics, []);
+});
+
+const gaps: [allow: string, deny: string, knowing: Knowing, codes: string[]][] = [
+  ["sshd: 10.0.0.1", "ALL: ALL", {}, []],
+  ["sshd: 10.0.0.1\nALL: ALL: deny", "", {}, []],
+  ["sshd: 10.0.0.1", "", {}, ["open-by-default"]],
+  ["sshd: 10.0.0.1", "sshd: ALL", { daemons: served }, []],
+  ["sshd: 10.0.0.1", "mysqld: ALL", { daemons: served }, ["unknown-daemon", "open-by-default"]],
+  ["", "ALL: ALL", { daemons: served }, ["nobody-allowed"]],
+  ["", "ALL: ALL EXCEPT LOCAL", { daemons: served }, ["nobody-allowed"]],
+  ["", "", { noMatch: "refuse", daemons: served }, ["nobody-allowed"]],
+  ["sshd: 10.0.0.1", "", { noMatch: "refuse", daemons: served }, []],
+  ["sshd: .example.org", "ALL: ALL", { hasNoNames: true }, ["names-never"]],
+  ["sshd: host.example.org", "ALL: ALL", { hasNoNames: true, followsNames: true }, []],
+];
+for (const [allow, deny, knowing, codes] of gaps) {
+  test(`"${allow}" and "${deny}" with ${JSON.stringify(Object.keys(knowing))}: ${codes.join(", ") || "nothing to say"}`, () => {
+    const { diagnostics } = load(`${allow}\n`, `${deny}\n`, { noMatch: "allow", ...knowing });
+    assert.deepEqual(
+      diagnostics.map(({ code }) => code),
+      codes,
+    );
+  });
+}
+
+test("the words of a /file are read as those of a rule, with their own place", () => {
+  const { diagnostics } = load(
+    "sshd: /list\n",
+    "ALL: ALL\n",
+    {},
+    { "/list": "10.0.0.1\n192.0.2 # the office\nx EXCEPT\n" },
+  );
+  assert.deepEqual(
+    diagnostics.map((each) => print(each).replace(/: .*/, "")),
+    ["/list:2:1 partial-address", "/list:2:9 inline-comment", "/list:3:3 list-except"],
+  );
+});
+
+test("a rule that is said never to match never decides", () => {
+  const pair = fc.record({ allow: table({}), deny: table({}) });
+  let told = 0;
+  fc.assert(
+    fc.property(pair, fc.array(question, { minLength: 10, maxLength: 20 }), ({ allow, deny }, questions) => {
+      const { tables, diagnostics } = load(allow, deny, {});
+      const places = new Set(
+        diagnostics
+          .filter(({ code }) => code === "rule-never-matches")
+          .map(({ file, line }) => `${file}:${line}`),
+      );
+      told += places.size;
+      if (places.size === 0) return;
+      for (const { daemon, clientName, clientAddr, user, serverName, serverAddr, serverPort } of questions) {
+        const request: Request = {
+          daemon,
+          client: { address: clientAddr, name: clientName },
+          server: { address: serverAddr, name: serverName, port: serverPort },
+          user,
+          commands: Array.from({ length: 20 }, () => "succeeded" as const),
+        };
+        const step = decide(tables, request);
+        if (step.kind === "need" || step.rule === undefined) continue;
+        assert.ok(!places.has(`${step.rule.file}:${step.rule.line}`), `${allow}\n--\n${deny}`);
+      }
+    }),
+    { numRuns: 3000, seed: fuzzSeed },
+  );
+  assert.ok(told > 100, `${told} rules were said to be dead`);
+});
+
+test("an error and a warning of a dead rule are grave, a matter of taste is not", () => {
+  const grave = (code: string, severity = "warning"): boolean => isGrave({ code, severity });
+  assert.deepEqual(
+    [
+      grave("host-bits-set"),
+      grave("unknown-option", "error"),
+      grave("missing-newline"),
+      grave("no-such-code"),
+    ],
+    [true, true, false, false],
+  );
+});
