@@ -34,8 +34,8 @@ for (const [text, group, host, isIn, because] of rows) {
   });
 }
 
-test("a hundred thousand groups in a row need no stack", () => {
-  const lines = Array.from({ length: 100_000 }, (_, index) => `g${index} g${index + 1}\n`);
-  const groups = parseNetgroups(`${lines.join("")}g100000 (a.test,,)\n`);
+test("twenty thousand groups in a row need no stack", () => {
+  const lines = Array.from({ length: 20_000 }, (_, index) => `g${index} g${index + 1}\n`);
+  const groups = parseNetgroups(`${lines.join("")}g20000 (a.test,,)\n`);
   assert.ok(isInNetgroup(groups, "g0", "a.test"));
 });

@@ -344,7 +344,7 @@ for (const [width, count] of [
     const ranges = makeRanges(collected, 3);
     const blocks = width === 1 ? makeBlocks(collected) : NO_BLOCKS;
     const wide = makeRanges(collected, 3, 15);
-    for (let round = 0; round < 400; round++) {
+    for (let round = 0; round < (count > 1000 ? 100 : 400); round++) {
       const address = round % 2 === 0 ? words() : prefixes[Math.floor(random() * count)]!.words;
       for (const group of [0, 1, 2]) {
         const first = prefixes.findIndex(
