@@ -33,11 +33,11 @@ export const NO_BLOCKS: BlocksData = { blocks: new Uint32Array(), cells: new Uin
 /** Makes blocks of the prefixes that are narrow enough to lie in one. */
 export function makeBlocks(prefixes: Prefixes): BlocksData {
   const { words, bits, groups, ranks } = prefixes;
-  const order = prefixes.sorted([prefixes.addressKey(0), prefixes.groupKey(), prefixes.addressKey(1)]);
+  const keys = [prefixes.addressKey(0), prefixes.groupKey(), prefixes.addressKey(1)];
+  const order = prefixes.sorted(keys, BLOCK_BITS, 32);
   const blocks = new Uint32Array(BLOCKS + 1);
   const cells = new Numbers();
   const ranges = new DisjointRanges(1);
-  const isWide = (at: number): boolean => bits.at(order[at] ?? 0) < BLOCK_BITS;
   let at = 0;
   for (let block = 0; block < BLOCKS; block++) {
     blocks[block] = cells.length;
@@ -47,7 +47,7 @@ export function makeBlocks(prefixes: Prefixes): BlocksData {
       for (; at < order.length; at++) {
         const entry = order[at] ?? 0;
         if (groups.at(entry) !== group || words.at(entry) >>> 16 !== block) break;
-        if (!isWide(at)) ranges.add(words, entry, bits.at(entry), ranks.at(entry));
+        ranges.add(words, entry, bits.at(entry), ranks.at(entry));
       }
       ranges.end();
       writePart(cells, group, ranges);

@@ -171,7 +171,11 @@ class TableCompiler {
     if (bytes[from] === HASH || isBlank(bytes, from, to)) return;
     const first = colonOutsideBrackets(bytes, from, to);
     if (first < 0) {
-      this.noteMissingColon(byteString(bytes, from, Math.min(to, from + 61)), place.line);
+      this.noteMissingColon(
+        byteString(bytes, from, Math.min(to, from + 61)),
+        place.line,
+        bytes === this.bytes,
+      );
       return;
     }
     const second = colonOutsideBrackets(bytes, first + 1, to);
@@ -241,12 +245,13 @@ class TableCompiler {
     }
   }
 
-  private noteMissingColon(start: string, line: number): void {
+  private noteMissingColon(start: string, line: number, isPlain: boolean): void {
     if (this.withoutColon.length >= MAX_DIAGNOSTICS) return;
     const excerpt = readable(start.length > 60 ? `${start.slice(0, 60)}...` : start);
     this.withoutColon.push({
       file: this.file,
       line,
+      ...(isPlain && { column: 1 }),
       severity: "warning",
       code: "missing-colon",
       message: `missing ":" separator in "${excerpt}"; the line is skipped`,

@@ -18,7 +18,7 @@ export type Expansion =
       readonly rest: string;
       readonly problems: readonly string[];
     }
-  /** Longer than `MAX_EXPANSION`. tcpd ends its process here; a rule that meets it refuses the client. */
+  /** Longer than `MAX_EXPANSION`. tcpd ends its process here; a rule that meets it refuses the client (difference 9). */
   | { readonly kind: "tooLong"; readonly problem: string };
 
 /** Characters that an expansion may grow to, as in tcpd. */

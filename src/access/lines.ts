@@ -11,7 +11,7 @@ export interface LogicalLine {
   readonly line: number;
 }
 
-/** Bytes in one logical line at most. tcpd: 2046; the files of our day hold longer ones. */
+/** Bytes in one logical line at most. tcpd: 2046; the files of our day hold longer ones (difference 2). */
 export const MAX_LINE_BYTES = 1 << 20;
 
 /** Remarks on one file at most: binary junk must not fill the memory with them. */
@@ -26,8 +26,8 @@ const HASH = 35;
  *
  * A backslash right before a newline joins the next line, before comments are recognised; `#` starts a comment in
  * column 1 only; a NUL byte swallows the rest of its physical line and glues the next one on. A byte-order mark is
- * skipped (tcpd: part of the first daemon's name). A last line without newline is a line like any other, with a
- * warning (tcpd: an error that denies everyone from hosts.deny). Linear in the input. Source: hosts_access(5).
+ * skipped (tcpd: part of the first daemon's name; difference 2). A last line without newline is a line like any other, with a
+ * warning (tcpd: an error that denies everyone from hosts.deny; difference 1). Linear in the input. Source: hosts_access(5).
  */
 export class LineReader {
   readonly diagnostics: Diagnostic[] = [];
@@ -67,9 +67,11 @@ export class LineReader {
     const { bytes } = this;
     const pieces: string[] = [];
     let length = 0;
+    let lastStart = this.at;
     let hasNul = false;
     while (this.at < bytes.length) {
       const start = this.at;
+      lastStart = start;
       const newline = bytes.indexOf(NEWLINE, start);
       const stop = newline < 0 ? bytes.length : newline;
       // A string ends at its first NUL for C, so the newline after it is not seen and the next line goes on here.
@@ -81,7 +83,7 @@ export class LineReader {
       if (isContinued) end--;
       if (isEnded) this.line++;
       length += end - start;
-      if (length > MAX_LINE_BYTES) return this.cutShort(isEnded);
+      if (length > MAX_LINE_BYTES) return this.cutShort(isEnded, end - start - (length - MAX_LINE_BYTES) + 1);
       if (end > start) pieces.push(byteString(bytes, start, end));
       if (nul >= 0 && !hasNul) {
         hasNul = true;
@@ -101,6 +103,7 @@ export class LineReader {
     if (text.charCodeAt(0) !== HASH && !isBlank(text)) {
       this.note({
         line: this.line,
+        column: bytes.length - lastStart + 1,
         severity: "warning",
         code: "missing-newline",
         message: "the last line has no newline; it is taken as a line like any other",
@@ -110,11 +113,12 @@ export class LineReader {
     return text;
   }
 
-  private cutShort(isCounted: boolean): undefined {
+  private cutShort(isCounted: boolean, column: number): undefined {
     this.isCutShort = true;
     this.at = this.bytes.length;
     this.note({
       line: this.line + (isCounted ? 0 : 1),
+      column,
       severity: "error",
       code: "line-too-long",
       message: `the line is longer than ${MAX_LINE_BYTES} bytes; this line and all after it are ignored`,

@@ -29,7 +29,7 @@ export interface OptionRow {
 /** What one option comes to; undefined = the next one has its turn. */
 export type Outcome = undefined | "allow" | "refuse" | { need: Fact } | { twist: Command } | OptionProblem;
 
-/** What the options so far have gathered. */
+/** What the options so far have gathered; it ends with the decision, where tcpd changes its own process (difference 6). */
 export interface Progress {
   /** What tcpd would know at this place: facts that a later option asks for are still late. */
   request: Request;
@@ -45,6 +45,7 @@ export interface Progress {
   commandsAsked: number;
 }
 
+/** With the names that syslog(3) has today, tcpd's are from before (difference 5). */
 const FACILITIES = new Set([
   ..."kern user mail daemon auth lpr news uucp cron authpriv ftp syslog".split(" "),
   ...Array.from({ length: 8 }, (_, index) => `local${index}`),
@@ -95,7 +96,7 @@ export const OPTIONS: readonly OptionRow[] = [
   expanded("aclexec", "SHELL-COMMAND: refuses the client unless it ends with status 0", (value, progress) => {
     const outcome = progress.request.commands?.[progress.commandsAsked++];
     if (outcome === undefined) return { need: { kind: "aclexec", command: command(value, progress) } };
-    // libwrap goes on as if nothing in this table had matched, which lets the client in as often as not.
+    // Difference 4: libwrap goes on as if nothing in this table had matched, which lets the client in as often as not.
     if (outcome === "succeeded") return undefined;
     progress.problems.push({
       severity: "warning",

@@ -13,16 +13,19 @@ export interface ParsedOption {
 const BY_KEYWORD = new Map(OPTIONS.map((option) => [option.keyword, option]));
 
 /**
- * Reads the options of a rule.
+ * Reads the options of a rule, up to the first mistakes: a client meets the first one only, and a line may hold a million.
  *
  * @param text what stands after the second colon, a string of bytes
  */
-export function parseOptions(text: string): readonly ParsedOption[] {
-  const fields = fieldsOf(text);
-  return fields.map(({ text, at }, index) => ({
-    at,
-    content: parseField(text, index === fields.length - 1),
-  }));
+export function parseOptions(text: string, mostMistakes = 1): readonly ParsedOption[] {
+  const options: ParsedOption[] = [];
+  let mistakes = 0;
+  for (const { text: field, at, isLast } of fieldsOf(text)) {
+    const content = parseField(field, isLast);
+    options.push({ at, content });
+    if ("code" in content && ++mistakes >= mostMistakes) break;
+  }
+  return options;
 }
 
 /** One option that reads well, as it is written. */
@@ -49,30 +52,34 @@ export function writtenOptions(options: readonly ParsedOption[]): {
 
 /** Cuts an options text at its colons; a backslash right before a colon makes it text. */
 export function splitOptions(text: string): string[] {
-  return fieldsOf(text).map((field) => field.text);
+  return Array.from(fieldsOf(text), (field) => field.text);
 }
 
 /** The fields of an options text, and where each begins behind its blanks. */
-function fieldsOf(text: string): { readonly text: string; readonly at: number }[] {
-  const fields: { text: string; at: number }[] = [];
+function* fieldsOf(
+  text: string,
+): Generator<{ readonly text: string; readonly at: number; readonly isLast: boolean }> {
   let field = "";
   let from = 0;
-  let at = 0;
-  const end = (colon: number): void => {
-    let begin = at;
-    while (isSpace(text.charCodeAt(begin))) begin++;
-    fields.push({ text: field + text.slice(from, colon), at: begin });
-    at = colon + 1;
-    field = "";
-  };
+  let start = 0;
   for (let colon = text.indexOf(":"); colon >= 0; colon = text.indexOf(":", colon + 1)) {
-    if (text.charAt(colon - 1) === "\\") field += `${text.slice(from, colon - 1)}:`;
-    else end(colon);
+    if (text.charAt(colon - 1) === "\\") {
+      field += `${text.slice(from, colon - 1)}:`;
+    } else {
+      yield { text: field + text.slice(from, colon), at: behindBlanks(text, start), isLast: false };
+      start = colon + 1;
+      field = "";
+    }
     from = colon + 1;
   }
   // The newline of the line makes the last field one even where nothing stands after the last colon.
-  end(text.length);
-  return fields;
+  yield { text: field + text.slice(from), at: behindBlanks(text, start), isLast: true };
+}
+
+function behindBlanks(text: string, from: number): number {
+  let at = from;
+  while (isSpace(text.charCodeAt(at))) at++;
+  return at;
 }
 
 function parseField(field: string, isLast: boolean): ParsedOption["content"] {

@@ -41,16 +41,19 @@ export function applyOptions(
   return applied("default", progress);
 }
 
+/** Mistakes of one rule that are found at most. */
+const MOST_MISTAKES = 1000;
+
 /**
  * Looks at every field of an options text without running anything: what a matching client would meet.
  *
- * @returns all problems, in order; a client meets the first error only
+ * @returns all problems, in order, up to a bound; a client meets the first error only
  */
 export function checkOptions(text: string, accounts: Accounts | undefined): OptionProblem[] {
   const nobody = { address: "unknown", name: "unknown" };
   const request: Request = { daemon: "unknown", client: nobody, server: nobody, user: "unknown" };
   const problems: OptionProblem[] = [];
-  for (const option of parseOptions(text)) {
+  for (const option of parseOptions(text, MOST_MISTAKES)) {
     const progress = start(request, accounts);
     const outcome = run(option, progress);
     if (typeof outcome === "object" && "code" in outcome) progress.problems.push(outcome);

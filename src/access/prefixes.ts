@@ -64,11 +64,21 @@ export class Prefixes {
     return { values: this.groups, stride: 1, offset: 0, shift: 0 };
   }
 
-  /** The numbers of all entries in the order of some keys, the first of which weighs most; of the same ones the wider first. */
-  sorted(keys: readonly SortKey[]): Uint32Array {
+  /**
+   * The numbers of the entries of some lengths in the order of some keys, the first of which weighs most; of the same ones
+   * the wider first.
+   */
+  sorted(keys: readonly SortKey[], leastBits = 0, mostBits = 128): Uint32Array {
     const all = [...keys, { values: this.bits, stride: 1, offset: 0, shift: 0 } as const];
-    const order = Uint32Array.from({ length: this.length }, (_, index) => index);
-    return this.length < WORTH_RADIX ? order.sort(comparing(all)) : sortByRadix(order, all.reverse());
+    const chosen = new Numbers(Math.max(this.length, 1));
+    for (let entry = 0; entry < this.length; entry++) {
+      const bits = this.bits.at(entry);
+      if (bits >= leastBits && bits <= mostBits) chosen.push(entry);
+    }
+    const entries = chosen.view();
+    return entries.length < WORTH_RADIX
+      ? entries.sort(comparing(all))
+      : sortByRadix(entries, all.toReversed());
   }
 
   private push(bits: number, rank: number, group: number): void {
@@ -93,19 +103,20 @@ function digitOf({ values, stride, offset, shift }: SortKey, entry: number): num
 }
 
 /** Time grows with the number of entries only. The last key weighs most. */
-function sortByRadix(order: Uint32Array<ArrayBuffer>, keys: readonly SortKey[]): Uint32Array {
-  const { length } = order;
-  let [from, to] = [order, new Uint32Array(length)];
+function sortByRadix(entries: Uint32Array, keys: readonly SortKey[]): Uint32Array {
+  const { length } = entries;
+  let [from, to] = [entries.slice(), new Uint32Array(length)];
   const next = new Uint32Array(DIGITS + 1);
   for (const { values, stride, offset, shift } of keys) {
     const numbers = values.view();
     next.fill(0);
-    for (let at = offset; at < numbers.length; at += stride) {
-      const digit = ((numbers[at] ?? 0) >>> shift) & 0xffff;
+    // In the order in which they were added, which is how they lie in the memory.
+    for (let index = 0; index < length; index++) {
+      const digit = ((numbers[(entries[index] ?? 0) * stride + offset] ?? 0) >>> shift) & 0xffff;
       next[digit + 1] = (next[digit + 1] ?? 0) + 1;
     }
     // Where all are the same, which is usual in the upper words of IPv6, their order stays.
-    const first = ((numbers[offset] ?? 0) >>> shift) & 0xffff;
+    const first = ((numbers[(entries[0] ?? 0) * stride + offset] ?? 0) >>> shift) & 0xffff;
     if (next[first + 1] === length) continue;
     for (let digit = 0; digit < DIGITS; digit++)
       next[digit + 1] = (next[digit + 1] ?? 0) + (next[digit] ?? 0);

@@ -26,7 +26,7 @@ export interface RangesData {
 export function makeRanges(prefixes: Prefixes, groupCount: number, mostBits = 128): RangesData {
   const { width, words, bits, ranks } = prefixes;
   const keys = Array.from({ length: width * 2 }, (_, index) => prefixes.addressKey(index));
-  const order = prefixes.sorted([prefixes.groupKey(), ...keys]);
+  const order = prefixes.sorted([prefixes.groupKey(), ...keys], 0, mostBits);
   const groups = new Uint32Array(groupCount + 1);
   const ranges = new DisjointRanges(width);
   let at = 0;
@@ -36,7 +36,7 @@ export function makeRanges(prefixes: Prefixes, groupCount: number, mostBits = 12
     for (; at < order.length; at++) {
       const entry = order[at] ?? 0;
       if (prefixes.groups.at(entry) !== group) break;
-      if (bits.at(entry) <= mostBits) ranges.add(words, entry, bits.at(entry), ranks.at(entry));
+      ranges.add(words, entry, bits.at(entry), ranks.at(entry));
     }
     ranges.end();
   }

@@ -22,7 +22,7 @@ const MAX_DISCARDED_BYTES = 262_144;
 /**
  * Ends refused clients. One for the whole daemon, because its limits are.
  *
- * tcpd keeps every refused client for five seconds and then closes, which is a reset or a clean end by chance, depending on
+ * Difference 3: tcpd keeps every refused client for five seconds and then closes, which is a reset or a clean end by chance, depending on
  * whether the client has sent something. Here the kind is chosen, and is what the client sees.
  */
 export class Refusals {

@@ -6,6 +6,8 @@ import { serveBy } from "./serve-by.ts";
 import { shellProgram } from "./shell.ts";
 
 /**
+ * Difference 7: tcpd refuses `twist` in a resident process.
+ *
  * Starts the command of `twist` with the client's connection as 0 and 1. tcpd becomes the command and gives it the connection as 2
  * as well; here 2 goes to our log, so that a client does not read the shell's complaints.
  *

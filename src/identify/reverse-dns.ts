@@ -240,6 +240,7 @@ const denied: Answer = { found: failed("nxdomain"), lifetimeMs: deniedMs };
 
 /** A name as it was found: is it one at all? */
 function checked(text: string): Backward {
+  // libwrap takes the name as it comes (difference 10).
   const whole = text.toLowerCase().replace(/\.$/, "");
   if (!/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(whole)) return nameless;
   const name = whole.slice(0, maxNameBytes);

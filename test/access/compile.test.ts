@@ -131,6 +131,7 @@ test("a remark about a line without colon shows its start", () => {
     {
       file: "f",
       line: 2,
+      column: 1,
       severity: "warning",
       code: "missing-colon",
       message: 'missing ":" separator in "no colon"; the line is skipped',

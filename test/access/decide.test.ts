@@ -94,7 +94,7 @@ test("a fact that is there is not asked for, and the decision goes on from it", 
   assert.equal(decide(tables, { ...named, user: "unknown" }).kind, "refuse");
 });
 
-test("nothing that a rule sets outlives its decision", () => {
+test("difference 6: nothing that a rule sets outlives its decision", () => {
   const { tables } = loadText(
     "sshd: 192.0.2.1: severity mail.err: umask 0: setenv A 1: nice 5: aclexec false\nsshd: ALL: spawn x\n",
     "ALL: ALL: severity info\n",

@@ -130,6 +130,7 @@ test("remarks say what is wrong, where, and what to do", () => {
     {
       file: "hosts.deny",
       line: 3,
+      column: 2,
       severity: "warning",
       code: "missing-newline",
       message: "the last line has no newline; it is taken as a line like any other",
@@ -140,6 +141,7 @@ test("remarks say what is wrong, where, and what to do", () => {
     {
       file: "hosts.deny",
       line: 1,
+      column: MAX_LINE_BYTES + 1,
       severity: "error",
       code: "line-too-long",
       message: "the line is longer than 1048576 bytes; this line and all after it are ignored",

@@ -192,7 +192,7 @@ test("the text of a command is UTF-8 again", () => {
   assert.equal(twisted(`twist ${utf8}`)?.line, "echo caf\u00e9 host.test");
 });
 
-test("twist works although we are resident", () => {
+test("difference 7: twist works although we are resident", () => {
   const { verdict, twist } = apply("severity mail.info: twist /bin/echo %u\\: no");
   assert.deepEqual([verdict, twist?.line], ["twist", "/bin/echo bob: no"]);
 });

@@ -9,7 +9,7 @@ import { connectPair, readToEnd } from "../support/pair.ts";
 const limits: RefusalLimits = { maxHeld: 2, holdMs: 60_000, maxClosing: 10, closeMs: 60_000 };
 
 const rows: [kind: RefusalKind, sent: string, end: "end" | "reset", because: string][] = [
-  ["reset", "", "reset", "E1: a client that has sent nothing sees RST"],
+  ["reset", "", "reset", "E1, difference 3: a client that has sent nothing sees RST"],
   ["reset", "SSH-2.0-x\r\n", "reset", "E1: a client that has sent something sees RST"],
   ["close", "", "end", "E2: a client that has sent nothing sees FIN"],
   ["close", "SSH-2.0-x\r\n", "end", "E2: unread bytes of the client do not turn FIN into RST"],

@@ -105,6 +105,7 @@ test("check --json prints one object with everything that the lines have", async
     {
       file: "hosts.deny",
       line: 1,
+      column: 9,
       severity: "warning",
       code: "missing-newline",
       message: "the last line has no newline; it is taken as a line like any other",

@@ -83,7 +83,7 @@ test("a list that cannot be read is a warning and matches nothing", () => {
   assert.equal(decide(tables, request).kind, "refuse");
 });
 
-test("a circle of lists is cut where it begins again; the rest of each list works", () => {
+test("difference 8: a circle of lists is cut where it begins again; the rest of each list works", () => {
   const files = { "/a": "10.0.0.1 /b 192.0.2.2", "/b": "/a 192.0.2.1" };
   const { tables } = loadText("sshd: /a\nftpd: /b\n", "ALL: ALL\n", files);
   const allows = (daemon: string, address: string): boolean =>

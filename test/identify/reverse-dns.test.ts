@@ -154,7 +154,7 @@ const hostile: [what: string, name: Name][] = [
   ["a quote", ['"', "example"]],
 ];
 for (const [what, name] of hostile) {
-  test(`F3: a name with ${what} is unknown`, () =>
+  test(`F3, difference 10: a name with ${what} is unknown`, () =>
     inWorld(fromTable({ "66.2.0.192.in-addr.arpa PTR": [ptr(name)] }), async ({ names }) => {
       const found = await names.find("192.0.2.66");
       assert.deepEqual(found, { name: "unknown", status: "error" });
