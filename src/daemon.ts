@@ -1,8 +1,10 @@
 /** Leads the daemon from start to stop: it owns the listening sockets and the policy, the workers serve what comes in. */
 
+import { setTimeout as pause } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { ControlApi, ReloadOutcome } from "./control/api.ts";
-import { Fronts, printFront } from "./fronts.ts";
+import { type Front, Fronts, printFront } from "./fronts.ts";
+import type { KeptSockets } from "./kept-sockets.ts";
 import type { Notifier } from "./platform/systemd.ts";
 import { type Inherited, type ListenPlan, listenPlans, type Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
@@ -20,6 +22,8 @@ export interface DaemonOptions {
   readonly hasProcesses: boolean;
   /** Sockets that the service manager holds for us. */
   readonly inherited: Inherited;
+  /** Sockets of a daemon before us that it has kept for us. */
+  readonly kept: KeptSockets;
   readonly notifier: Notifier;
   /** What else must be there before we say that we are ready, such as the control socket. */
   readonly beforeReady: (api: ControlApi) => Promise<void>;
@@ -63,10 +67,12 @@ export class Daemon implements ControlApi {
     const { policy, startWorker, journal, hasProcesses } = options;
     this.#options = options;
     this.#policy = policy;
-    this.#fronts = new Fronts(hasProcesses);
+    this.#fronts = new Fronts(hasProcesses, options.kept);
     this.#workforce = new Workforce({
       size: Math.max(1, policy.settings.process.workers),
       start: startWorker,
+      // Where there are several, the others accept meanwhile.
+      hasSpare: hasProcesses && policy.settings.process.spare && policy.settings.process.workers === 1,
       journal,
       onNews: () => this.#tellStatus(),
     });
@@ -98,8 +104,9 @@ export class Daemon implements ControlApi {
 
   /** Stops to accept, and resolves when the last session has ended by itself, or by `stop`. */
   async finish(): Promise<void> {
-    const { journal } = this.#options;
-    const left = await this.#leave();
+    const { journal, kept } = this.#options;
+    kept.forget(this.#fronts.all.values());
+    const left = await this.#leave(true);
     const limitMs = this.#policy.settings.process.drainTimeout;
     const limit = limitMs > 0 && left > 0 ? setTimeout(() => void this.stop(), limitMs) : undefined;
     await this.#workforce.ended();
@@ -110,8 +117,9 @@ export class Daemon implements ControlApi {
 
   /** Stops to accept, and leaves the sessions to the workers, which end after the last one. */
   async handOver(): Promise<void> {
-    const { journal } = this.#options;
-    const left = await this.#leave();
+    const { journal, notifier } = this.#options;
+    // What the service manager keeps goes to the next daemon, with the files of unix sockets.
+    const left = await this.#leave(!notifier.isHeard);
     this.#workforce.letGo();
     journal.stopped(`${left} sessions go on in their workers`);
     await journal.close(flushMs);
@@ -187,8 +195,9 @@ export class Daemon implements ControlApi {
     const { journal, notifier } = this.#options;
     const plans = listenPlans(this.#policy.settings, this.#options.inherited);
     try {
-      const { opened } = await this.#fronts.open(plans);
+      const opened = await this.#openFirst(plans);
       await this.#workforce.start({ policy: this.#policy, routes: routesOf(plans) }, opened);
+      await this.#options.kept.keep(opened);
       await this.#options.beforeReady(this);
     } catch (cause) {
       await this.#workforce.leave();
@@ -199,6 +208,20 @@ export class Daemon implements ControlApi {
     this.#state = "serving";
     journal.ready(this.addresses.join(", "));
     await notifier.ready(this.#statusLine());
+  }
+
+  /** A socket that was kept and is not wanted any more may be in the way of a new one until the service manager has closed it. */
+  async #openFirst(plans: readonly ListenPlan[]): Promise<readonly Front[]> {
+    let tries = this.#options.kept.drop(plans) ? 20 : 0;
+    for (;;) {
+      try {
+        return (await this.#fronts.open(plans)).opened;
+      } catch (cause) {
+        if (tries === 0) throw cause;
+        tries -= 1;
+        await pause(50);
+      }
+    }
   }
 
   async #reload(confirmMs: number | undefined): Promise<ReloadOutcome> {
@@ -248,6 +271,8 @@ export class Daemon implements ControlApi {
       await this.#workforce.configure({ policy: before, routes: new Map(oldRoutes) });
       throw cause;
     }
+    await this.#options.kept.keep(opened);
+    this.#options.kept.forget(closed);
     for (const front of closed) await this.#workforce.unlisten(front);
     this.#fronts.close(closed);
     this.#fronts.rename(plans);
@@ -297,13 +322,13 @@ export class Daemon implements ControlApi {
     }
   }
 
-  async #leave(): Promise<number> {
+  async #leave(closesSockets: boolean): Promise<number> {
     this.#state = "draining";
     this.#options.notifier.stopping();
     clearTimeout(this.#unconfirmed?.timer);
     await this.#work;
     const left = await this.#workforce.leave();
-    this.#fronts.close(this.#fronts.all.values());
+    if (closesSockets) this.#fronts.close(this.#fronts.all.values());
     this.#options.journal.draining(`${left} sessions are left`);
     this.#tellStatus();
     return left;

@@ -1,5 +1,6 @@
 /** The listening sockets of the daemon: bound once, kept over every reload that still wants them. */
 
+import type { KeptSockets } from "./kept-sockets.ts";
 import { printEndpoint } from "./listen/endpoint.ts";
 import { bind, type Bound } from "./listen/listener.ts";
 import type { ListenPlan } from "./policy.ts";
@@ -25,10 +26,15 @@ export function printFront({ plan, bound }: Front): string {
 export class Fronts {
   readonly #open = new Map<string, Front>();
   readonly #isOwner: boolean;
+  readonly #kept: Pick<KeptSockets, "take">;
 
-  /** @param isOwner false where the listeners of this same process close the descriptors */
-  constructor(isOwner: boolean) {
+  /**
+   * @param isOwner false where the listeners of this same process close the descriptors
+   * @param kept sockets that are bound already, by a daemon before us
+   */
+  constructor(isOwner: boolean, kept: Pick<KeptSockets, "take">) {
     this.#isOwner = isOwner;
+    this.#kept = kept;
   }
 
   get all(): ReadonlyMap<string, Front> {
@@ -49,7 +55,11 @@ export class Fronts {
     try {
       for (const plan of wanted.values()) {
         if (this.#open.has(plan.key)) continue;
-        const front = { plan, bound: await bind(plan) };
+        const descriptor = plan.descriptor ?? this.#kept.take(plan);
+        const front = {
+          plan,
+          bound: await bind({ ...plan, ...(descriptor !== undefined && { descriptor }) }),
+        };
         this.#open.set(plan.key, front);
         opened.push(front);
       }

@@ -5,6 +5,7 @@ import type { Argv } from "yargs";
 import { openRelay } from "../workers/chosen-relay.ts";
 import type { ControlApi } from "../control/api.ts";
 import { Daemon } from "../daemon.ts";
+import { KeptSockets, wasKept } from "../kept-sockets.ts";
 import { localPrograms } from "../platform/commands.ts";
 import { closeInherited } from "../platform/descriptors.ts";
 import { dropPrivileges, findWorkerIdentity } from "../platform/privileges.ts";
@@ -117,7 +118,12 @@ export async function runDaemon(
       journal,
       hasProcesses,
       startWorker: workerStarter(policy, journal, level, identity),
-      inherited: inheritedSockets(settings, sockets, problems),
+      inherited: inheritedSockets(
+        settings,
+        sockets.filter((socket) => !wasKept(socket)),
+        problems,
+      ),
+      kept: new KeptSockets(sockets, manager),
       notifier: manager,
       beforeReady: async (api: ControlApi) => {
         await control.open(api);

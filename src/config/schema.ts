@@ -227,6 +227,12 @@ export const schema = z.strictObject({
         .max(256)
         .default(1)
         .describe("processes that serve connections; 0 = everything in one process"),
+      spare: z
+        .boolean()
+        .default(true)
+        .describe(
+          "with one worker: a second one waits to take its place at once; false saves the memory of a process",
+        ),
       user: z
         .string()
         .min(1)

@@ -26,7 +26,7 @@ export interface BindOptions {
   readonly endpoint: ListenEndpoint;
   /** An IPv6 wildcard takes IPv4 clients too, unless the same port has an IPv4 listener of its own. */
   readonly isIpv6Only: boolean;
-  /** The descriptor that the service manager holds for a "systemd" endpoint. */
+  /** The descriptor that the service manager holds for a "systemd" endpoint, or has kept for another one. */
   readonly descriptor?: number;
   /** It takes datagrams, and not connections. */
   readonly isDatagram: boolean;
@@ -65,13 +65,15 @@ const backlog = 4096;
 
 /** Binds, and does not accept yet. Rejects with a `ListenError`. */
 export async function bind(options: BindOptions): Promise<Bound> {
-  const { endpoint, isDatagram } = options;
+  const { endpoint, isDatagram, descriptor } = options;
   try {
-    if (endpoint.kind === "unix") await removeStale(endpoint.path);
+    if (endpoint.kind === "unix" && descriptor === undefined) await removeStale(endpoint.path);
     const socket = bindSocket(placeOf(options));
     const { address } = socket;
+    // Records name a socket unit by its name; of inherited ones only UDP needs more than that.
+    const isUnknown = address === undefined || (endpoint.kind === "systemd" && !isDatagram);
     return {
-      address: address === undefined ? endpoint : { kind: isDatagram ? "udp" : "tcp", ...address },
+      address: isUnknown ? endpoint : { kind: isDatagram ? "udp" : "tcp", ...address },
       socket,
     };
   } catch (cause) {
@@ -131,6 +133,13 @@ export class Listener {
 }
 
 function placeOf({ endpoint, isIpv6Only, descriptor, isDatagram }: BindOptions): BindPlace {
+  if (descriptor !== undefined)
+    return {
+      kind: "descriptor",
+      descriptor,
+      isDatagram,
+      ...(endpoint.kind === "unix" && { path: endpoint.path }),
+    };
   switch (endpoint.kind) {
     case "tcp":
     case "udp":
@@ -138,9 +147,7 @@ function placeOf({ endpoint, isIpv6Only, descriptor, isDatagram }: BindOptions):
     case "unix":
       return endpoint;
     case "systemd":
-      if (descriptor === undefined)
-        throw Object.assign(new Error("not inherited"), { code: "ENOTINHERITED" });
-      return { kind: "descriptor", descriptor, isDatagram };
+      throw Object.assign(new Error("not inherited"), { code: "ENOTINHERITED" });
   }
 }
 

@@ -7,7 +7,7 @@ import { getSystemErrorMap } from "node:util";
 
 /** A socket that is bound and that nothing is taken from. */
 export interface BoundSocket {
-  /** As the kernel says: the port that it chose where 0 was asked for; absent for unix sockets, and for inherited ones but UDP. */
+  /** As the kernel says: the port that it chose where 0 was asked for; absent for unix sockets. */
   readonly address?: { readonly host: string; readonly port: number };
   /**
    * For `net.Server#listen({ fd })` or `dgram.Socket#bind({ fd })` in this process; the listener closes it, so it takes `forget`
@@ -32,7 +32,13 @@ export type BindPlace =
       readonly isIpv6Only: boolean;
     }
   | { readonly kind: "unix"; readonly path: string }
-  | { readonly kind: "descriptor"; readonly descriptor: number; readonly isDatagram: boolean };
+  | {
+      readonly kind: "descriptor";
+      readonly descriptor: number;
+      readonly isDatagram: boolean;
+      /** The file of a unix socket that is ours to remove. */
+      readonly path?: string;
+    };
 
 /** What Node's own wrappers of sockets have; TCP, UDP and pipes alike. */
 interface Handle {
@@ -73,14 +79,7 @@ export function bindSocket(place: BindPlace): BoundSocket {
     case "tcp": {
       const family = place.isIpv6 ? 6 : 4;
       const handle = open(place.host, place.port, family, undefined, place.isIpv6Only ? IPV6_ONLY : 0);
-      const name: { address?: string; port?: number } = {};
-      // libuv keeps EADDRINUSE back until somebody asks. Source: uv_tcp_bind.
-      const status = handle.getsockname?.(name) ?? 0;
-      if (status < 0) {
-        handle.close();
-        throw systemError(status);
-      }
-      return bound(handle, { host: name.address ?? place.host, port: name.port ?? place.port });
+      return bound(handle, addressOf(handle));
     }
     case "udp": {
       const flags = place.isIpv6Only ? IPV6_ONLY : 0;
@@ -90,10 +89,12 @@ export function bindSocket(place: BindPlace): BoundSocket {
     }
     case "unix":
       return bindUnix(place.path);
-    case "descriptor":
+    case "descriptor": {
       if (place.isDatagram) return boundDatagram(openDatagram(undefined, 0, "udp4", place.descriptor));
       // Node asserts that there is neither an address nor a port with a descriptor.
-      return bound(open(null, 0, -1, place.descriptor));
+      const handle = open(null, 0, -1, place.descriptor);
+      return bound(handle, addressOf(handle), place.path === undefined ? undefined : removerOf(place.path));
+    }
   }
 }
 
@@ -111,21 +112,39 @@ function bindUnix(path: string): BoundSocket {
   const first = `${path}.${process.pid}`;
   rmSync(first, { force: true });
   const handle = open(first, -1, -1);
-  let inode: bigint;
   try {
-    inode = statSync(first, { bigint: true }).ino;
     renameSync(first, path);
+    return bound(handle, undefined, removerOf(path));
   } catch (cause) {
     handle.close();
     throw cause;
   }
-  return bound(handle, undefined, () => {
+}
+
+/** Removes the file that is there now, if it is there still. */
+function removerOf(path: string): () => void {
+  const { ino } = statSync(path, { bigint: true });
+  return () => {
     try {
-      if (statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === inode) rmSync(path);
+      if (statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === ino) rmSync(path);
     } catch {
       // Who has given up root may not remove it any more: nobody listens on it, so the next start replaces it.
     }
-  });
+  };
+}
+
+/** Undefined for unix sockets. */
+function addressOf(handle: Handle): { host: string; port: number } | undefined {
+  const name: { address?: string; port?: number } = {};
+  // libuv keeps EADDRINUSE back until somebody asks. Source: uv_tcp_bind.
+  const status = handle.getsockname?.(name) ?? 0;
+  if (status < 0) {
+    handle.close();
+    throw systemError(status);
+  }
+  return name.address === undefined || name.port === undefined
+    ? undefined
+    : { host: name.address, port: name.port };
 }
 
 function bound(

@@ -18,6 +18,11 @@ export function closeInherited(keep: ReadonlySet<number> = new Set()): number[] 
   return strays;
 }
 
+/** Closes one that came from outside and that nobody wants. */
+export function closeDescriptor(descriptor: number): void {
+  closeSync(descriptor);
+}
+
 /** The descriptors above 2 that a program started now would get besides its own. */
 export function listInheritable(): number[] {
   return readNames("/proc/self/fdinfo")

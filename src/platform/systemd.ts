@@ -3,6 +3,7 @@ import { fstatSync, readFileSync } from "node:fs";
 
 import notify from "systemd-notify";
 
+import { type DescriptorStore, openDescriptorStore } from "./descriptor-store.ts";
 import { UnixDatagram } from "./unix-datagram.ts";
 
 type Environment = Record<string, string | undefined>;
@@ -40,6 +41,13 @@ export interface Notifier {
   mainPid(pid: number): void;
   /** Start, reload or stop may take so much longer from now. */
   extendTimeout(ms: number): void;
+  /**
+   * Gives a socket into the manager's keeping: it stays open over a restart and over a crash, and comes back under this name as
+   * those of socket activation do. Never rejects. Source: FDSTORE=1 of sd_notify(3), FileDescriptorStoreMax= of systemd.service(5).
+   */
+  keep(name: string, socket: unknown): Promise<void>;
+  /** A socket that was given is not kept any more. */
+  forget(name: string): void;
   /** Ends the socket, which keeps the event loop alive until then. */
   close(): void;
 }
@@ -74,6 +82,8 @@ export function notifier(
         onTrouble(`systemd-notify: ${error instanceof Error ? error.message : String(error)}`);
     }
   };
+  let store: Promise<DescriptorStore> | undefined;
+  let isStoreTold = false;
   let lastStatus = "";
   let isSayingStatus = false;
   /** One program at a time; what came meanwhile is said once, the last text wins. */
@@ -106,6 +116,20 @@ export function notifier(
     watchdog: () => wire?.send("WATCHDOG=1"),
     mainPid: (pid) => wire?.send(`MAINPID=${pid}`),
     extendTimeout: (ms) => wire?.send(`EXTEND_TIMEOUT_USEC=${Math.round(ms * 1000)}`),
+    keep: async (name, socket) => {
+      if (wire === undefined) return;
+      try {
+        store ??= openDescriptorStore(path);
+        await (await store).keep(name, socket);
+      } catch (error) {
+        if (!isStoreTold)
+          onTrouble(
+            `sockets are not kept over a restart: ${error instanceof Error ? error.message : String(error)}`,
+          );
+        isStoreTold = true;
+      }
+    },
+    forget: (name) => wire?.send(`FDSTOREREMOVE=1\nFDNAME=${name}`),
     close: () => wire?.close(),
   };
 }

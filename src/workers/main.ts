@@ -31,6 +31,7 @@ interface Started {
 const remote = new RemotePrograms((name, argument, handle) => channel.ask(name, argument, handle));
 const remoteOpenFrom = remoteSources((name, argument) => channel.askForHandle(name, argument));
 let started: Started | undefined;
+let isCharged = false;
 let isLeaving = false;
 
 const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCalls, WorkerCalls>(ownEnd(), {
@@ -38,7 +39,10 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
     started = await start(birth);
     return undefined;
   },
-  configure: (orders) => running().worker.configure(orders),
+  configure: (orders) => {
+    isCharged = true;
+    return running().worker.configure(orders);
+  },
   listen: async ({ key, endpoint }, socket) => {
     const descriptor = descriptorOf(socket);
     if (descriptor === undefined) throw new Error(`no socket came with "${key}"`);
@@ -68,7 +72,7 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
 });
 
 watchWorkerSignals(leave, () => {
-  if (started === undefined) exit(0);
+  if (started === undefined || !isCharged) exit(0);
   remote.abandon();
   if (isLeaving) return;
   const left = leave();

@@ -1,19 +1,21 @@
 /** Keeps the workers: as many as asked for, each with the same policy and the same sockets, and another one for each that dies. */
 
-import { performance } from "node:perf_hooks";
 import type { Front } from "../fronts.ts";
 import type { Answers } from "../platform/channel.ts";
-import type { WorkerEnd } from "../platform/worker-process.ts";
 import type { Policy } from "../policy.ts";
 import type { Journal } from "../record/journal.ts";
 import type { TablesNews, WorkerReport } from "./orders.ts";
 import type { WorkerNews, WorkerPort } from "./port.ts";
+import { Post } from "./post.ts";
+import { Spare } from "./spare.ts";
 
 export interface WorkforceOptions {
   /** How many; at least 1. */
   readonly size: number;
-  /** `index` tells the places of workers apart, 0 is the one that writes records for all. */
-  readonly start: (answers: Answers<WorkerNews>, index: number) => Promise<WorkerPort>;
+  /** `index` tells the posts of workers apart, 0 is the one that writes records for all; undefined for a spare. */
+  readonly start: (answers: Answers<WorkerNews>, index?: number) => Promise<WorkerPort>;
+  /** Whether one more worker waits for another one to die. */
+  readonly hasSpare: boolean;
   readonly journal: Journal;
   /** Something that `status` shows has changed. */
   readonly onNews: () => void;
@@ -26,24 +28,8 @@ export interface Charge {
   readonly routes: ReadonlyMap<string, string>;
 }
 
-/** A place for one worker; the process in it may be another one tomorrow. */
-interface Place {
-  readonly index: number;
-  port?: WorkerPort;
-  sessions: number;
-  startedAt: number;
-  /** How often in a row a worker of this place died young. */
-  deaths: number;
-}
-
-/** The place whose worker writes the records of the tables. */
+/** The post whose worker writes the records of the tables. */
 const recorder = 0;
-
-/** A worker that lived so long died of something new; it is replaced at once. */
-const longLifeMs = 10_000;
-
-/** The waits before a worker is replaced whose predecessor died young as well, doubled each time. */
-const backOffMs = { first: 100, last: 5000 } as const;
 
 /** A worker that has been told to stop has so long; its records take two seconds at most. */
 const stopMs = 5000;
@@ -51,7 +37,8 @@ const stopMs = 5000;
 /** The workers of one daemon. */
 export class Workforce {
   readonly #options: WorkforceOptions;
-  readonly #places: readonly Place[];
+  readonly #posts: readonly Post[];
+  readonly #spare: Spare | undefined;
   readonly #fronts = new Map<string, Front>();
   #charge: Charge | undefined;
   #tables: TablesNews | undefined;
@@ -62,12 +49,23 @@ export class Workforce {
 
   constructor(options: WorkforceOptions) {
     this.#options = options;
-    this.#places = Array.from({ length: options.size }, (_, index) => ({
-      index,
-      sessions: 0,
-      startedAt: 0,
-      deaths: 0,
-    }));
+    const { size, start, hasSpare, journal, onNews } = options;
+    this.#spare = hasSpare ? new Spare(start) : undefined;
+    this.#posts = Array.from(
+      { length: size },
+      (_, index) =>
+        new Post({
+          index,
+          hire: async (answers) => this.#spare?.take(answers) ?? (await start(answers, index)),
+          instruct: (port, post) => this.#instruct(port, post),
+          onTables: (news, post) => this.#heard(news, post),
+          onNews,
+          onLost: (sessions) => {
+            this.#lost = { workers: this.#lost.workers + 1, sessions: this.#lost.sessions + sessions };
+          },
+          journal,
+        }),
+    );
   }
 
   /** Workers that died, and the sessions that they had when they were last heard of. */
@@ -77,7 +75,7 @@ export class Workforce {
 
   /** Sessions that are open, as last heard. */
   get sessions(): number {
-    return this.#places.reduce((sum, { sessions }) => sum + sessions, 0);
+    return this.#posts.reduce((sum, { sessions }) => sum + sessions, 0);
   }
 
   /** The newest tables that one of the workers has in force; undefined before the start. */
@@ -89,19 +87,19 @@ export class Workforce {
   async start(charge: Charge, fronts: Iterable<Front>): Promise<void> {
     this.#charge = charge;
     for (const front of fronts) this.#fronts.set(front.plan.key, front);
-    const outcomes = await Promise.allSettled(this.#places.map((place) => this.#fill(place)));
+    const outcomes = await Promise.allSettled(this.#posts.map((post) => post.fill()));
     const failed = outcomes.find(({ status }) => status === "rejected");
-    if (failed === undefined) return;
-    this.#isLeaving = true;
-    for (const { port } of this.#places) port?.kill();
+    if (failed === undefined) return this.#spare?.prepare();
+    this.#close();
+    this.kill();
     throw failed.status === "rejected" ? failed.reason : new Error("unreachable");
   }
 
   /** Puts a policy in force in every worker. */
   async configure(charge: Charge): Promise<void> {
     this.#charge = charge;
-    await this.#each(async (port, place) => {
-      this.#heard(await port.configure(this.#ordersFor(place, charge)), place);
+    await this.#each(async (port, post) => {
+      this.#heard(await port.configure(this.#ordersFor(post, charge)), post);
     });
   }
 
@@ -122,7 +120,7 @@ export class Workforce {
 
   /** No worker accepts any more, and each ends after its last session. Resolves with the number of sessions that are left. */
   async leave(): Promise<number> {
-    this.#isLeaving = true;
+    this.#close();
     let left = 0;
     await this.#each(async (port) => {
       left += await port.leave();
@@ -132,7 +130,7 @@ export class Workforce {
 
   /** Resolves when the last worker has ended; after `leave`. */
   async ended(): Promise<void> {
-    await Promise.all(this.#places.flatMap(({ port }) => (port === undefined ? [] : [port.ended])));
+    await Promise.all(this.#posts.flatMap(({ port }) => (port === undefined ? [] : [port.ended])));
   }
 
   /** Ends every session at once, and a worker that does not listen to us with it. */
@@ -143,12 +141,12 @@ export class Workforce {
   }
 
   kill(): void {
-    for (const { port } of this.#places) port?.kill();
+    for (const { port } of this.#posts) port?.kill();
   }
 
   /** The workers live on without us; after `leave`. */
   letGo(): void {
-    for (const { port } of this.#places) port?.letGo();
+    for (const { port } of this.#posts) port?.letGo();
   }
 
   /** Cuts one session; false when no worker has one of that id. */
@@ -177,8 +175,8 @@ export class Workforce {
 
   /** Every worker puts the tables in force again that `keepBase` has chosen. */
   async goBack(): Promise<void> {
-    await this.#each(async (port, place) => {
-      this.#heard(await port.goBack(), place);
+    await this.#each(async (port, post) => {
+      this.#heard(await port.goBack(), post);
     });
   }
 
@@ -199,7 +197,7 @@ export class Workforce {
    */
   async answered(withinMs: number): Promise<boolean> {
     const answers = await Promise.all(
-      this.#places.map(async ({ port }) => await this.#answers(port, withinMs)),
+      this.#posts.map(async ({ port }) => await this.#answers(port, withinMs)),
     );
     return answers.every(Boolean);
   }
@@ -222,81 +220,40 @@ export class Workforce {
     return true;
   }
 
-  async #fill(place: Place): Promise<void> {
+  /** Nobody is replaced any more. */
+  #close(): void {
+    this.#isLeaving = true;
+    for (const post of this.#posts) post.close();
+    this.#spare?.close();
+  }
+
+  async #instruct(port: WorkerPort, post: Post): Promise<void> {
     const charge = this.#charge;
     if (charge === undefined) throw new Error("no policy yet");
-    const answers: Answers<WorkerNews> = {
-      tables: (news) => this.#heard(news, place),
-      sessions: (count) => {
-        place.sessions = count;
-        this.#options.onNews();
-        return undefined;
-      },
-    };
-    const port = await this.#options.start(answers, place.index);
-    place.port = port;
-    place.startedAt = performance.now();
-    void port.ended.then((end) => this.#replace(place, port, end));
-    this.#heard(await port.configure(this.#ordersFor(place, charge)), place);
+    this.#heard(await port.configure(this.#ordersFor(post, charge)), post);
     for (const front of this.#fronts.values()) {
       const { plan, bound } = front;
-      if (this.#hears(place, front)) await port.listen(plan.key, bound.address, bound.socket);
+      if (this.#hears(post, front)) await port.listen(plan.key, bound.address, bound.socket);
     }
     // A reload may have come while this worker was on its way up.
     if (this.#charge !== undefined && this.#charge !== charge)
-      await port.configure(this.#ordersFor(place, this.#charge));
+      await port.configure(this.#ordersFor(post, this.#charge));
     if (this.#isLeaving) await port.leave();
+    this.#spare?.prepare();
   }
 
   /** The datagrams of one client must not be spread over workers: one of them takes those of all UDP services. */
-  #hears({ index }: Place, { plan }: Front): boolean {
-    return !plan.isDatagram || index === this.#places.length - 1;
-  }
-
-  async #replace(place: Place, port: WorkerPort, end: WorkerEnd): Promise<void> {
-    if (this.#isLeaving || place.port !== port) return;
-    const lost = place.sessions;
-    this.#lost = { workers: this.#lost.workers + 1, sessions: this.#lost.sessions + lost };
-    delete place.port;
-    place.sessions = 0;
-    const how = end.signal === null ? `with status ${end.status}` : `by ${end.signal}`;
-    this.#options.journal.diagnose("error", {
-      code: "worker-died",
-      message: `worker ${port.pid} ended ${how}, about ${lost} sessions are lost; another one takes its place`,
-    });
-    this.#options.onNews();
-    place.deaths = performance.now() - place.startedAt > longLifeMs ? 0 : place.deaths + 1;
-    await this.#refill(place);
-  }
-
-  async #refill(place: Place): Promise<void> {
-    while (!this.#isLeaving) {
-      const waitMs = Math.min(backOffMs.first * 2 ** (place.deaths - 2), backOffMs.last);
-      if (place.deaths > 1)
-        await new Promise((resolve) => {
-          setTimeout(resolve, waitMs);
-        });
-      try {
-        if (!this.#isLeaving) await this.#fill(place);
-        return;
-      } catch (cause) {
-        place.deaths += 1;
-        place.port?.kill();
-        delete place.port;
-        const reason = cause instanceof Error ? cause.message : String(cause);
-        const message = `no worker in the place of the one that died: ${reason}; it is tried again`;
-        this.#options.journal.diagnose("error", { code: "worker-missing", message });
-      }
-    }
+  #hears({ index }: Post, { plan }: Front): boolean {
+    return !plan.isDatagram || index === this.#posts.length - 1;
   }
 
   /** Does the same with every worker that is there; one that dies meanwhile gets it in its successor's `#fill`. */
-  async #each(act: (port: WorkerPort, place: Place) => Promise<void>): Promise<void> {
+  async #each(act: (port: WorkerPort, post: Post) => Promise<void>): Promise<void> {
     await Promise.all(
-      this.#places.map(async (place) => {
-        if (place.port === undefined) return;
+      this.#posts.map(async (post) => {
+        if (post.port === undefined) return;
         try {
-          await act(place.port, place);
+          await act(post.port, post);
         } catch (cause) {
           if (!(cause instanceof Error && cause.name === "ChannelClosed")) throw cause;
         }
@@ -304,24 +261,23 @@ export class Workforce {
     );
   }
 
-  #ordersFor(place: Place, { policy, routes }: Charge) {
+  #ordersFor(post: Post, { policy, routes }: Charge) {
     const latest = this.#tables?.generation ?? 0;
-    const isOnly = this.#places.length === 1;
+    const isOnly = this.#posts.length === 1;
     return {
       policy,
       routes,
-      workers: this.#places.length,
+      workers: this.#posts.length,
       // Nobody knows whether the tables are still those of a worker that died alone; where others live, they are theirs.
       firstGeneration: isOnly ? latest + 1 : Math.max(1, latest),
       recordedGeneration: this.#recorded,
-      recordsTables: place.index === recorder,
+      recordsTables: post.index === recorder,
     };
   }
 
-  #heard(news: TablesNews, { index }: Place): undefined {
+  #heard(news: TablesNews, { index }: Post): void {
     if (index === recorder) this.#recorded = news.generation;
     if (news.generation >= (this.#tables?.generation ?? 0)) this.#tables = news;
     this.#options.onNews();
-    return undefined;
   }
 }

@@ -77,10 +77,14 @@ test("an edit counts for the very next connection, and the session that is open 
   assert.deepEqual(tables.at(1)?.["deny"], { rules: 2 });
 });
 
+/** Without a spare worker, which would come up in the middle of a count. */
+const oneProcessMore = "names: {reverse: needed}\nprocess: {workers: 1, spare: false}\n";
+
 test("2,000 connections in a row, half refused, leave descriptors and sessions at their starting numbers", async (t) => {
   const backend = await startBackend(t);
   const daemon = await RunningDaemon.start(t, {
     services: { sshd: backend.address },
+    yaml: oneProcessMore,
     allow: "sshd: 127.0.0.1\n",
     deny: "ALL: ALL\n",
   });
@@ -103,7 +107,12 @@ test("2,000 connections in a row, half refused, leave descriptors and sessions a
 
 test("D10: clients that vanish before they are looked at leave no trace but their record", async (t) => {
   const backend = await startBackend(t);
-  const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address }, allow: "", deny: "" });
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: oneProcessMore,
+    allow: "",
+    deny: "",
+  });
   const before = daemon.descriptors();
   for (let round = 0; round < 200; round += 1) {
     await new Promise<void>((resolve) => {

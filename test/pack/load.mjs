@@ -2,12 +2,14 @@
 //
 //   load.mjs PORT SESSIONS PER_SECOND      runs until its standard input ends, then prints one line:
 //                                          connections 4711, sessions cut 0, connections refused 0
+//                                          and how, where one was: (session ended: 1, connection ECONNREFUSED: 2)
 import { connect } from "node:net";
 
 const [port, sessions, perSecond] = process.argv.slice(2).map(Number);
 const counts = { connections: 0, cut: 0, refused: 0, open: 0 };
 let isEnding = false;
-let said = "";
+/** How those ended that did not end well: a kind of connection and an error, counted. */
+const failures = new Map();
 
 /** Opens a connection and talks over it, word by word, until `isEnough`; resolves with how it went. */
 function talk(isEnough) {
@@ -43,7 +45,7 @@ function talk(isEnough) {
 }
 
 function note(how) {
-  said ||= how;
+  failures.set(how, (failures.get(how) ?? 0) + 1);
 }
 
 async function session() {
@@ -52,7 +54,7 @@ async function session() {
   counts.open -= 1;
   if (how !== "good") {
     counts.cut += 1;
-    note(`a session was cut: ${how}`);
+    note(`session ${how}`);
   }
 }
 
@@ -61,7 +63,7 @@ async function visit() {
   const how = await talk(() => true);
   if (how !== "good") {
     counts.refused += 1;
-    note(`a connection failed: ${how}`);
+    note(`connection ${how}`);
   }
 }
 
@@ -82,8 +84,8 @@ process.stdin.on("end", async () => {
   clearInterval(ticking);
   isEnding = true;
   await Promise.all(running);
-  const first = said === "" ? "" : ` (first: ${said})`;
+  const how = [...failures].map(([name, count]) => `${name}: ${count}`).join(", ");
   process.stdout.write(
-    `connections ${counts.connections}, sessions cut ${counts.cut}, connections refused ${counts.refused}${first}\n`,
+    `connections ${counts.connections}, sessions cut ${counts.cut}, connections refused ${counts.refused}${how && ` (${how})`}\n`,
   );
 });

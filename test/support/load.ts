@@ -1,6 +1,9 @@
 /** Steady load: so many new connections a second, each asking one question, until it is stopped. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import { talk } from "./peers.ts";
 
 /** What became of the connections. */
@@ -37,7 +40,26 @@ export function startLoad(
   };
 }
 
-/** All failures, of whatever kind. */
-export function failures({ failed }: LoadResult): number {
-  return Object.values(failed).reduce((sum, count) => sum + count, 0);
+/**
+ * The same from a process of its own, so that a busy test does not slow it down; beside it, sessions that stay and talk.
+ *
+ * @returns ends it, and gives the line that sums it up; see test/pack/load.mjs
+ */
+export function startLoadProcess(
+  t: TestContext,
+  port: number,
+  { sessions, perSecond }: { sessions: number; perSecond: number },
+): () => Promise<string> {
+  const program = fileURLToPath(new URL("../pack/load.mjs", import.meta.url));
+  const load = spawn(process.execPath, [program, String(port), String(sessions), String(perSecond)]);
+  let said = "";
+  for (const stream of [load.stdout, load.stderr])
+    stream.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  t.after(() => load.kill("SIGKILL"));
+  return async () => {
+    const closed = once(load, "close");
+    load.stdin.end();
+    await closed;
+    return said.trim();
+  };
 }

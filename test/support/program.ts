@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 
 export interface Finished {
   readonly status: number | null;
@@ -45,6 +46,15 @@ export function startServer(
     clearTimeout(limit);
   });
   return child;
+}
+
+/** Starts test/pack/echo.mjs, a backend in a process of its own; gives its address. */
+export async function startEchoProcess(t: TestContext): Promise<string> {
+  const port = await freePort();
+  const program = fileURLToPath(new URL("../pack/echo.mjs", import.meta.url));
+  const server = startServer(t, process.execPath, [program, String(port)]);
+  await answering(port, server);
+  return `127.0.0.1:${port}`;
 }
 
 /** Fails loudly where a program is missing: the tests with real peers need them. */
