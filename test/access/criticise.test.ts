@@ -226,6 +226,7 @@ test("the words of a /file are read as those of a rule, with their own place", (
 
 test("a rule that is said never to match never decides", () => {
   const pair = fc.record({ allow: table({}), deny: table({}) });
+  const numRuns = 3000 * Number(process.env["FUZZ"] ?? 1);
   let told = 0;
   fc.assert(
     fc.property(pair, fc.array(question, { minLength: 10, maxLength: 20 }), ({ allow, deny }, questions) => {
@@ -250,9 +251,9 @@ test("a rule that is said never to match never decides", () => {
         assert.ok(!places.has(`${step.rule.file}:${step.rule.line}`), `${allow}\n--\n${deny}`);
       }
     }),
-    { numRuns: 3000, seed: fuzzSeed },
+    { numRuns, seed: fuzzSeed },
   );
-  assert.ok(told > 100, `${told} rules were said to be dead`);
+  assert.ok(told > numRuns / 30, `${told} rules were said to be dead`);
 });
 
 test("an error and a warning of a dead rule are grave, a matter of taste is not", () => {
