@@ -257,7 +257,12 @@ export const CODES = {
   "rule-never-matches": {
     severity: "warning",
     isGrave: true,
-    meaning: "Rules above it, in its own table or in hosts.allow, match all its clients first.",
+    meaning:
+      "Rules above it, in its own table or in hosts.allow, match all its clients first, with another verdict.",
+  },
+  "rule-redundant": {
+    severity: "warning",
+    meaning: "Rules above it match all its clients first, and have the same verdict.",
   },
   "everybody-allowed": {
     severity: "warning",

@@ -11,6 +11,8 @@ export interface Asked {
 export interface Stand {
   readonly file: string;
   readonly line: number;
+  /** What becomes of the clients that it matches. */
+  readonly verdict: string;
 }
 
 /**

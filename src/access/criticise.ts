@@ -4,9 +4,9 @@ import { CODES, type TableCode } from "./codes.ts";
 import type { ListData } from "./compile-list.ts";
 import { endOfText } from "./compile-list.ts";
 import type { TableData } from "./compile.ts";
-import { Covered } from "./covered.ts";
+import { Covered, type Stand } from "./covered.ts";
 import { criticiseHost, type HostContext, type Remark } from "./criticise-host.ts";
-import { criticiseRule, type Daemons, readRule, type RuleText } from "./criticise-rule.ts";
+import { criticiseRule, type Daemons, readRule, type RuleRead, type RuleText } from "./criticise-rule.ts";
 import { LineReader } from "./lines.ts";
 import type { Netgroups } from "./netgroup.ts";
 import { Reach } from "./reach.ts";
@@ -53,8 +53,8 @@ export function criticise(criticism: Criticism): Diagnostic[] {
       for (const { at, ...remark } of criticiseRule(rule, read, criticism))
         note(rule.line, columnOf(at), remark);
       const stands = covered.find(read);
-      if (stands !== undefined) note(rule.line, columnOf(0), neverMatches(stands));
-      if (!read.hasExcept) covered.add(read, { file: table.file, line: rule.line });
+      if (stands !== undefined) note(rule.line, columnOf(0), neverMatches(read, stands));
+      if (!read.hasExcept) covered.add(read, { file: table.file, line: rule.line, verdict: read.verdict });
       reach.add(read);
     }
   }
@@ -138,10 +138,14 @@ function remarkInList(word: string, context: HostContext): Remark | undefined {
   return { code: "list-except", message: `"${word}" has no meaning in a /file` };
 }
 
-function neverMatches(stands: readonly { readonly file: string; readonly line: number }[]): Remark {
+function neverMatches({ verdict }: RuleRead, stands: readonly Stand[]): Remark {
   const [first] = stands;
   const places = stands.slice(0, 3).map(({ file, line }) => `${file}:${line}`);
   const more = stands.length > 3 ? " and others" : "";
+  if (stands.every((each) => each.verdict === verdict)) {
+    const message = `this rule changes nothing: ${places.join(", ")}${more} matches its clients first, and has the same verdict`;
+    return { code: "rule-redundant", message, hint: "delete it" };
+  }
   const message = `this rule never matches: ${places.join(", ")}${more} matches its clients first`;
   return {
     code: "rule-never-matches",

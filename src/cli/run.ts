@@ -3,6 +3,7 @@
 import { hostname } from "node:os";
 import type { Argv } from "yargs";
 import { openRelay } from "../workers/chosen-relay.ts";
+import { graveTables } from "../config/strict.ts";
 import type { ControlApi } from "../control/api.ts";
 import { Daemon } from "../daemon.ts";
 import { KeptSockets, wasKept } from "../kept-sockets.ts";
@@ -67,6 +68,8 @@ export const runCommand: AddCommand = (parser, io, exit) =>
       const read = async (): Promise<ReadSettings> => {
         const policy = await readSettings(asked, io.environment);
         requireTables(policy.settings.access, policy.inlineTables, io.environment, asked.open);
+        const grave = await graveTables(policy.settings, policy.inlineTables);
+        if (grave.length > 0) throw new ConfigurationError(grave);
         return policy;
       };
       exit(await runDaemon(read, asked.logLevel, io));

@@ -1,11 +1,12 @@
 /** Keeps the tables in force equal to the files: every edit counts for the next connection, and no half-written file ever does. */
 
 import { setTimeout as pause } from "node:timers/promises";
+import { isGrave } from "../access/codes.ts";
 import type { Tables } from "../access/tables.ts";
 import type { Diagnostic, Source } from "../access/types.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
 import { ageMs, isSameState, look, type Looked, readTail, readWhole } from "./files.ts";
-import { loadTablesInBackground } from "./load-background.ts";
+import { type BackgroundOptions, loadTablesInBackground } from "./load-background.ts";
 import { type Loaded, type LoadOptions, loadTables, MAX_FILE_BYTES } from "./load.ts";
 import { quietNeededMs, quietNeededUnreadMs, racyMs } from "./settle.ts";
 
@@ -23,6 +24,8 @@ export interface Generation {
 export interface TablesChange {
   readonly generation: Generation;
   readonly kept?: Diagnostic;
+  /** With `kept`: what is wrong with the tables that were not taken (`access.strict`). */
+  readonly refused?: readonly Diagnostic[];
 }
 
 export interface LiveTablesOptions {
@@ -31,6 +34,11 @@ export interface LiveTablesOptions {
   readonly noMatch: LoadOptions["noMatch"];
   /** A table that disappears while we run: read as empty (tcpd), or the old rules stay. */
   readonly missing: "empty" | "keep";
+  /**
+   * What is known for reading tables critically: those that are dangerous then, or have a dead rule, are not taken and the old ones
+   * stay; where there are none yet, everybody is refused. Absent = tables are taken as they are (tcpd).
+   */
+  readonly strict?: NonNullable<BackgroundOptions["criticism"]> | undefined;
   /** Tables whose text was given to us, by the name that stands in place of a path. */
   readonly inline?: ReadonlyMap<string, string>;
   readonly onChange: (change: TablesChange) => void;
@@ -84,10 +92,12 @@ export class LiveTables {
   readonly #poll: NodeJS.Timeout;
 
   private constructor(options: LiveTablesOptions, loaded: Loaded, readings: ReadonlyMap<string, InForce>) {
+    const refused = graveIn(loaded, options);
     this.#options = options;
-    this.#current = generationOf(loaded, options.firstNumber ?? 1);
+    this.#current = generationOf(refused.length > 0 ? closed(options) : loaded, options.firstNumber ?? 1);
     this.#keepReadings(readings);
     options.onChange({ generation: this.#current });
+    if (refused.length > 0) this.#tellRefused(refused, "there are no tables yet, so everybody is refused");
     this.#poll = setInterval(() => this.fresh(), options.pollMs ?? 500).unref();
   }
 
@@ -244,6 +254,15 @@ export class LiveTables {
     this.#options.onChange({ generation: this.#current, kept });
   }
 
+  #tellRefused(refused: readonly Diagnostic[], hint: string): void {
+    const [first] = refused;
+    if (first === undefined) return;
+    const { file, line, code } = first;
+    const message = `not taken, because of access.strict: ${code}`;
+    const kept: Diagnostic = { file, line, severity: "error", code: "table-refused", message, hint };
+    this.#options.onChange({ generation: this.#current, kept, refused });
+  }
+
   /** Loads large tables in a thread, once they have come to rest; decisions go on meanwhile. Never rejects. */
   async #loadBeside(): Promise<void> {
     const { signal } = this.#closed;
@@ -284,6 +303,8 @@ export class LiveTables {
 
   #take(loaded: Loaded, readings: ReadonlyMap<string, InForce>): void {
     this.#keepReadings(readings);
+    const refused = graveIn(loaded, this.#options);
+    if (refused.length > 0) return this.#tellRefused(refused, "the rules read before stay in force");
     this.#current = generationOf(loaded, this.#current.number + 1);
     this.#options.onChange({ generation: this.#current });
   }
@@ -323,8 +344,25 @@ function loadNow(
   return { loaded, readings };
 }
 
-function loadOptions({ allow, deny, noMatch, inline }: LiveTablesOptions) {
-  return { allow, deny, noMatch, interfaces: interfaceNames(), ...(inline !== undefined && { inline }) };
+function loadOptions({ allow, deny, noMatch, inline, strict }: LiveTablesOptions) {
+  return {
+    allow,
+    deny,
+    noMatch,
+    interfaces: interfaceNames(),
+    ...(inline !== undefined && { inline }),
+    ...(strict !== undefined && { criticism: strict }),
+  };
+}
+
+/** Why tables may not be taken; none where nobody is strict. */
+function graveIn({ diagnostics }: Loaded, { strict }: LiveTablesOptions): readonly Diagnostic[] {
+  return strict === undefined ? [] : diagnostics.filter(isGrave);
+}
+
+/** Tables that let nobody in. */
+function closed({ allow, deny }: LiveTablesOptions): Loaded {
+  return loadTables({ allow, deny, noMatch: "refuse", read: () => ({ kind: "missing" }) });
 }
 
 function generationOf({ tables, allowRules, denyRules, diagnostics }: Loaded, number: number): Generation {

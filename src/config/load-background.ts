@@ -5,7 +5,9 @@ import type { Looked } from "./files.ts";
 import { loadedOf, type Loaded, type LoadedData, type LoadOptions } from "./load.ts";
 
 /** What is to be loaded; as `LoadOptions`, but the thread reads the files itself. */
-export interface BackgroundOptions extends Omit<LoadOptions, "read"> {
+export interface BackgroundOptions extends Omit<LoadOptions, "read" | "criticism"> {
+  /** As there, but for what cannot be sent to a thread. */
+  readonly criticism?: Omit<NonNullable<LoadOptions["criticism"]>, "daemons">;
   /** Tables whose text is given, by the name that stands in place of a path. */
   readonly inline?: ReadonlyMap<string, string>;
   /** Ends the thread; the load rejects with the signal's reason. */
@@ -24,7 +26,7 @@ export interface FileReading {
 }
 
 /** What the thread is given, and what it gives back: flat arrays that change hands without a copy. */
-export type WorkerInput = Pick<BackgroundOptions, "allow" | "deny" | "interfaces" | "inline">;
+export type WorkerInput = Pick<BackgroundOptions, "allow" | "deny" | "interfaces" | "inline" | "criticism">;
 export interface WorkerOutput {
   readonly data: LoadedData;
   readonly readings: ReadonlyMap<string, FileReading>;
@@ -40,8 +42,15 @@ export async function loadTablesInBackground(options: BackgroundOptions): Promis
   return { ...loadedOf(data, options.noMatch), readings };
 }
 
-function runWorker({ allow, deny, interfaces, inline, signal }: BackgroundOptions): Promise<WorkerOutput> {
-  const input: WorkerInput = { allow, deny, ...(interfaces && { interfaces }), ...(inline && { inline }) };
+function runWorker({ signal, ...options }: BackgroundOptions): Promise<WorkerOutput> {
+  const { allow, deny, interfaces, inline, criticism } = options;
+  const input: WorkerInput = {
+    allow,
+    deny,
+    ...(interfaces && { interfaces }),
+    ...(inline && { inline }),
+    ...(criticism && { criticism }),
+  };
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(signal.reason);

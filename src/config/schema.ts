@@ -163,6 +163,12 @@ export const schema = z.strictObject({
         .enum(["allow", "refuse"])
         .default("allow")
         .describe("the verdict where no rule matches; tcpd allows"),
+      strict: z
+        .boolean()
+        .default(false)
+        .describe(
+          "tables with an error, or with a dead or dangerous rule (docs/diagnostics.md), do not come into force: the old ones stay",
+        ),
       missing: z
         .enum(["empty", "keep"])
         .default("empty")

@@ -9,6 +9,7 @@ import { Refusals } from "../act/refuse.ts";
 import { Spawns } from "../act/spawn.ts";
 import { limitStarts } from "../act/start-rate.ts";
 import { type Generation, LiveTables, type TablesChange } from "../config/live.ts";
+import { strictOf } from "../config/strict.ts";
 import { serve, type SharedPorts } from "../connection.ts";
 import { History } from "../history.ts";
 import { ForwardNames } from "../identify/forward-names.ts";
@@ -267,6 +268,7 @@ export class Worker {
     const firstNumber = old === undefined ? firstGeneration : old.current.number + 1;
     this.#tables = await LiveTables.open({
       ...settings.access,
+      strict: strictOf(settings),
       inline: inlineTables,
       firstNumber,
       onChange: (change) => this.#tellOf(change),
@@ -282,11 +284,13 @@ export class Worker {
     this.#options.journal.warn({ code: "forward-names", message });
   }
 
-  #tellOf({ generation, kept }: TablesChange): void {
+  #tellOf({ generation, kept, refused }: TablesChange): void {
     const { journal } = this.#options;
     const news = { ...generation, generation: generation.number };
     if (this.#orders?.recordsTables === true) {
-      if (kept !== undefined) journal.warn(kept);
+      if (kept !== undefined && refused !== undefined)
+        journal.tables({ ...news, diagnostics: [kept, ...refused] });
+      else if (kept !== undefined) journal.warn(kept);
       else if (news.generation > this.#orders.recordedGeneration) journal.tables(news);
     }
     if (kept !== undefined) return;

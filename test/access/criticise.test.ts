@@ -167,7 +167,8 @@ for (const [above, rule, isDead] of dead) {
       load(`${above}\n`, `${rule}\n`, {}),
     ]) {
       const codes = diagnostics.map(({ code }) => code);
-      assert.equal(codes.includes("rule-never-matches"), isDead, diagnostics.map(print).join("\n"));
+      const isSaid = codes.includes("rule-never-matches") || codes.includes("rule-redundant");
+      assert.equal(isSaid, isDead, diagnostics.map(print).join("\n"));
     }
   });
 }
@@ -181,6 +182,14 @@ test("a rule that never matches is told the first rules above it", () => {
   assert.deepEqual(diagnostics.map(print), [
     "/deny:1:1 rule-never-matches: this rule never matches: /allow:1, /allow:2 matches its clients first; move it above line 1, or delete it",
   ]);
+});
+
+test("a rule whose clients meet the same verdict above is redundant, not dangerous", () => {
+  const { diagnostics } = load("sshd: 10.\nsshd: 10.1.\n", "ALL: ALL\nmysqld: 10.1. : severity info\n", {});
+  assert.deepEqual(
+    diagnostics.map((each) => `${each.line} ${each.code} ${isGrave(each)}`),
+    ["2 rule-redundant false", "2 rule-redundant false"],
+  );
 });
 
 test("a name may match by its own addresses, so its domain above does not hold it", () => {
@@ -233,7 +242,7 @@ test("a rule that is said never to match never decides", () => {
       const { tables, diagnostics } = load(allow, deny, {});
       const places = new Set(
         diagnostics
-          .filter(({ code }) => code === "rule-never-matches")
+          .filter(({ code }) => code === "rule-never-matches" || code === "rule-redundant")
           .map(({ file, line }) => `${file}:${line}`),
       );
       told += places.size;
