@@ -5,6 +5,8 @@ import * as dgram from "node:dgram";
 import * as net from "node:net";
 import { getSystemErrorMap } from "node:util";
 
+import { hasUdpListener } from "./udp-table.ts";
+
 /** A socket that is bound and that nothing is taken from. */
 export interface BoundSocket {
   /** As the kernel says: the port that it chose where 0 was asked for; absent for unix sockets. */
@@ -66,6 +68,9 @@ type CreateDatagramHandle = (
 /** UV_TCP_IPV6ONLY, and UV_UDP_IPV6ONLY. Source: uv.h. */
 const IPV6_ONLY = 1;
 
+/** UV_UDP_REUSEADDR. Source: uv.h. */
+const REUSE_ADDRESS = 4;
+
 /**
  * Binds; the first process that listens on it lets clients in.
  *
@@ -81,12 +86,8 @@ export function bindSocket(place: BindPlace): BoundSocket {
       const handle = open(place.host, place.port, family, undefined, place.isIpv6Only ? IPV6_ONLY : 0);
       return bound(handle, addressOf(handle));
     }
-    case "udp": {
-      const flags = place.isIpv6Only ? IPV6_ONLY : 0;
-      return boundDatagram(
-        openDatagram(place.host, place.port, place.isIpv6 ? "udp6" : "udp4", undefined, flags),
-      );
-    }
+    case "udp":
+      return boundDatagram(bindDatagram(place));
     case "unix":
       return bindUnix(place.path);
     case "descriptor": {
@@ -162,6 +163,27 @@ function bound(
     },
     forget: onClose,
   };
+}
+
+/**
+ * Sockets that an older process of ours has connected to its clients may be on the port still. They let us in (SO_REUSEADDR on both
+ * sides), and so would a second daemon that listens there, by accident; so the port is asked for alone first.
+ */
+function bindDatagram({
+  host,
+  port,
+  isIpv6,
+  isIpv6Only,
+}: Extract<BindPlace, { kind: "tcp" | "udp" }>): Handle {
+  const flags = isIpv6Only ? IPV6_ONLY : 0;
+  const type = isIpv6 ? "udp6" : "udp4";
+  try {
+    return openDatagram(host, port, type, undefined, flags);
+  } catch (cause) {
+    const isTaken = cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE";
+    if (!isTaken || hasUdpListener(host, port)) throw cause;
+    return openDatagram(host, port, type, undefined, flags | REUSE_ADDRESS);
+  }
 }
 
 function boundDatagram(handle: Handle): BoundSocket {

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { isIPv6 } from "node:net";
 
 import { abortCause } from "./relay.ts";
+import { UdpFront } from "./udp-front.ts";
 import { maxQueuedBytes, type UdpEnd, type UdpEndpoint, UdpSession } from "./udp-session.ts";
 
 /** A client that has sent its first datagram; more of them wait until somebody decides. */
@@ -51,7 +52,7 @@ const bounds = {
 
 type Source =
   | { readonly kind: "judging"; readonly waiting: Buffer[] }
-  | { readonly kind: "session"; readonly session: UdpSession };
+  | { readonly kind: "session"; readonly session: UdpSession; readonly front: UdpFront };
 
 /**
  * One UDP listening socket.
@@ -94,7 +95,7 @@ export class UdpListener {
     return this.#sources.size - this.#judging;
   }
 
-  /** Lets nobody new in. The sessions that are open live on, and the socket with them, to the end of the last. */
+  /** Lets nobody new in. The sessions that are open live on by sockets of their own; the port is free when the last one without has ended. */
   close(): void {
     this.#isClosing = true;
     this.#closeWhenDone();
@@ -142,12 +143,23 @@ export class UdpListener {
             });
           }
           const cut = (): void => opened.close(abortCause(signal));
-          const opened = new UdpSession({
+          const front = new UdpFront({
+            server,
+            client,
+            onDatagram: (datagram, from) => this.#receive(datagram, from),
+            onGone: () => opened.close("client_gone"),
+            onSettled: () => this.#closeWhenDone(),
+          });
+          const opened: UdpSession = new UdpSession({
             backend,
             idleMs,
-            answer: (datagram) => this.#answer(datagram, client),
+            answer: (datagram) => {
+              if (front.isOpen) front.send(datagram);
+              else this.#answer(datagram, client);
+            },
             ended: (end) => {
               signal.removeEventListener("abort", cut);
+              front.close();
               const now = this.#sources.get(key);
               if (now?.kind === "session" && now.session === opened) this.#sources.delete(key);
               resolve(end);
@@ -157,7 +169,7 @@ export class UdpListener {
           signal.addEventListener("abort", cut);
           session = opened;
           this.#judging -= 1;
-          this.#sources.set(key, { kind: "session", session: opened });
+          this.#sources.set(key, { kind: "session", session: opened, front });
           for (const datagram of judging.waiting) opened.send(datagram);
         }),
     });
@@ -169,6 +181,7 @@ export class UdpListener {
   }
 
   #answer(datagram: Buffer, { address, port }: UdpEndpoint): void {
+    if (this.#isClosed) return;
     if (this.#socket.getSendQueueSize() >= maxQueuedBytes) return this.#options.onDropped?.();
     // What cannot be sent is lost, as datagrams are; who wrote to us hears it from its own time limit.
     this.#socket.send(datagram, port, address, () => undefined);
@@ -192,7 +205,10 @@ export class UdpListener {
   }
 
   #closeWhenDone(): void {
-    if (!this.#isClosing || this.#isClosed || this.#sources.size > 0) return;
+    if (!this.#isClosing || this.#isClosed) return;
+    for (const source of this.#sources.values()) {
+      if (source.kind === "session" && !source.front.isOpen) return;
+    }
     this.#isClosed = true;
     this.#socket.close();
   }

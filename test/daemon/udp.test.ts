@@ -249,6 +249,66 @@ test("a UDP port in use is told with the program to ask, and no listener stays o
   });
 });
 
+for (const address of ["127.0.0.1", "0.0.0.0"]) {
+  test(`J5: a restart leaves the UDP sessions on ${address} to the old worker and the port to the next daemon`, async (t) => {
+    const backend = await startUdpBackend(t);
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: yaml(
+        `process: {onRestart: keep}\n${service(backend.address, ", idleTimeout: 1500ms", `udp:${address}:0`)}`,
+      ),
+    });
+    const port = daemon.port("tftp");
+    const at = `udp:${address}:${port}`;
+    const old = await openUdp(t);
+    await askUdp(old, "one", port);
+    const talking = setInterval(() => old.send("still there", port, "127.0.0.1"), 300);
+    t.after(() => clearInterval(talking));
+    const twice = RunningDaemon.start(t, { services: { tftp: backend.address }, listen: { tftp: at } });
+    await assert.rejects(twice, /the address is in use/, "J8: while it listens, nobody else does");
+    assert.equal(await daemon.end("SIGTERM"), 0);
+    const next = await RunningDaemon.start(t, { services: { tftp: backend.address }, listen: { tftp: at } });
+    for (let answers = 0; answers < 3; answers += 1) assert.equal((await heard(old)).port, port);
+    const fresh = await openUdp(t);
+    assert.equal((await askUdp(fresh, "new", port)).text, "re:new");
+    await next.find(({ event, client }) => event === "accept" && client?.port === fresh.address().port);
+    const accepts = next.records.filter(({ event }) => event === "accept");
+    assert.deepEqual(
+      accepts.map(({ client }) => client?.port),
+      [fresh.address().port],
+      "the old session is not the next daemon's",
+    );
+    assert.ok(!daemon.records.some(({ event }) => event === "end"));
+    clearInterval(talking);
+    assert.equal((await daemon.find(({ event }) => event === "end")).cause, "idle_timeout");
+    assert.equal((await askUdp(old, "three", port)).text, "re:three", "its next datagram is");
+    await next.find(({ event, client }) => event === "accept" && client?.port === old.address().port);
+  });
+}
+
+test("D9: a client whose port is closed ends its session when the backend answers", async (t) => {
+  const backend = await openUdp(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { tftp: `udp:127.0.0.1:${backend.address().port}` },
+    listen,
+  });
+  const client = await openUdp(t);
+  const reached = heard(backend);
+  client.send("x", daemon.port("tftp"), "127.0.0.1");
+  const { port } = await reached;
+  await daemon.find(({ event }) => event === "accept");
+  await new Promise<void>((resolve) => client.close(resolve));
+  for (
+    let waitedMs = 0;
+    !daemon.records.some(({ event }) => event === "end") && waitedMs < 5000;
+    waitedMs += 50
+  ) {
+    backend.send("too late", port, "127.0.0.1");
+    await pause(50);
+  }
+  assert.equal((await daemon.find(({ event }) => event === "end")).cause, "client_gone");
+});
+
 test("drain lets nobody new in and serves the UDP sessions to their idle time", async (t) => {
   const backend = await startUdpBackend(t);
   const daemon = await RunningDaemon.start(t, {

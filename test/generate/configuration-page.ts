@@ -53,6 +53,10 @@ session; a TFTP request from the port of an earlier one is a new session.
   that matter, since \`limits.connections\` is for all.
 - Answers leave from the port that was asked. On a wildcard address (\`udp:0.0.0.0:69\`) the kernel chooses the address that they leave from; on a
   machine with several, listen on each. For the same reason \`daemon@host\` in a rule matches the address listened on, as with tcpd.
+- Each session has a socket of its own towards its client, so a restart (\`process.onRestart: keep\`) leaves it to the old worker and the port to
+  the next daemon. Where a worker may not bind the port (below 1024, started as root, with \`process.user\`), or the client has written to another
+  address than the kernel answers from, the session uses the common socket: it does as well until a restart, and then keeps the port busy or
+  is judged anew. A client whose port is closed ends its session (\`client_gone\`).
 - There is no ident over UDP: a user is \`unknown\`. \`twist\` refuses, \`banners\` are not sent, \`keepalive\` and \`linger\` mean nothing.
 - \`exec\`, \`proxyProtocol\`, \`refuse: close\` and \`hold\` and several backends are errors: nothing of the kind can be done with datagrams.
 - All UDP services are served by one of the workers, since the datagrams of one client must not be spread over several.
