@@ -1,5 +1,6 @@
 /** From the bytes of a `/file` to flat arrays. */
-import { hasInterfaceOf, type Visitor } from "./compile.ts";
+import type { Visitor } from "./compile.ts";
+import { hasInterfaceOf } from "./table-data.ts";
 import { HostIndexBuilder, type HostIndex } from "./host-index.ts";
 import { parseHost } from "./pattern.ts";
 import { Numbers } from "./growing.ts";

@@ -1,7 +1,7 @@
 /** Compiled tables and lists, ready to be asked. */
 import type { HostList, MatchedRule, Rule, Rules, Table } from "./tables.ts";
-import { hasInterfaceOf, matchedAt, NO_GROUP, parseDaemons, ruleAt, textAt } from "./compile.ts";
-import type { TableData } from "./compile.ts";
+import { hasInterfaceOf, matchedAt, NO_GROUP, parseDaemons, ruleAt, textAt } from "./table-data.ts";
+import type { TableData } from "./table-data.ts";
 import { endOfText, type ListData } from "./compile-list.ts";
 import type { HostIndex } from "./host-index.ts";
 import { parseHost, type DaemonPattern, type HostPattern } from "./pattern.ts";

@@ -1,7 +1,8 @@
 /** Reads both access tables and every file that they name into one value to decide by. */
 import type { Diagnostic, Source } from "../access/types.ts";
 import type { Accounts, Tables } from "../access/tables.ts";
-import { compileTable, type TableData, type Visitor } from "../access/compile.ts";
+import { compileTable, type Visitor } from "../access/compile.ts";
+import type { TableData } from "../access/table-data.ts";
 import { compileList, type ListData } from "../access/compile-list.ts";
 import { listOf, tableOf } from "../access/compiled.ts";
 import { criticise, type Criticism } from "../access/criticise.ts";

@@ -1,15 +1,9 @@
 /** What compiling a table leaves: groups, places, and the rules that are asked one by one. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  compileTable,
-  matchedAt,
-  NO_GROUP,
-  ruleAt,
-  type TableData,
-  textAt,
-} from "../../src/access/compile.ts";
+import { compileTable } from "../../src/access/compile.ts";
 import { compileList } from "../../src/access/compile-list.ts";
+import { matchedAt, NO_GROUP, ruleAt, type TableData, textAt } from "../../src/access/table-data.ts";
 
 interface Heard {
   data: TableData;

@@ -1,7 +1,8 @@
 /** Compiled tables and lists: what they remember, and that they give back what was read. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { compileTable, NO_GROUP } from "../../src/access/compile.ts";
+import { compileTable } from "../../src/access/compile.ts";
+import { NO_GROUP } from "../../src/access/table-data.ts";
 import { compileList } from "../../src/access/compile-list.ts";
 import { listOf, tableOf, type TableIndex } from "../../src/access/compiled.ts";
 import { parseOptions } from "../../src/access/option-text.ts";
