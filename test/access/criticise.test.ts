@@ -69,6 +69,16 @@ const rows: [rule: string, remark: RegExp | undefined, because: string][] = [
     /unbracketed-ipv6: .*; write "\[2001:db8::\]\/32"$/,
     "A10: so too a prefix",
   ],
+  [
+    "sshd: 2001:db8:1:2:3:4:5:6",
+    /unbracketed-ipv6: .*; write "\[2001:db8:1:2:3:4:5:6\]"$/,
+    "A10: a long one",
+  ],
+  [
+    "sshd: x[2001:db8::1]",
+    /bad-ipv6: "x\[2001:db8::1\]" has a bracket that is not closed, or text around it/,
+    "text around",
+  ],
   ["sshd: [2001:db8::/32]", /bad-ipv6: .*; write "\[2001:db8::\]\/32"$/, "A10: the length stands outside"],
   ["sshd: [2001:db8::]/x", /bad-net-mask: .* is read as "\[2001:db8::\]\/0"/, "no number is 0: all of IPv6"],
   ["sshd: [2001:db8::]/129", /bad-net-mask: .* a length is 0 to 128$/, "a length beyond 128"],
@@ -207,7 +217,10 @@ const gaps: [allow: string, deny: string, knowing: Knowing, codes: string[]][] =
   ["", "ALL: ALL EXCEPT LOCAL", { daemons: served }, ["nobody-allowed"]],
   ["", "", { noMatch: "refuse", daemons: served }, ["nobody-allowed"]],
   ["sshd: 10.0.0.1", "", { noMatch: "refuse", daemons: served }, []],
+  ["", "", {}, ["open-by-default"]],
+  ["", "ALL: ALL", {}, ["nobody-allowed"]],
   ["sshd: .example.org", "ALL: ALL", { hasNoNames: true }, ["names-never"]],
+  ["sshd: KNOWN", "ALL: ALL", { hasNoNames: true, followsNames: true }, ["names-never"]],
   ["sshd: host.example.org", "ALL: ALL", { hasNoNames: true, followsNames: true }, []],
 ];
 for (const [allow, deny, knowing, codes] of gaps) {
@@ -217,6 +230,31 @@ for (const [allow, deny, knowing, codes] of gaps) {
       diagnostics.map(({ code }) => code),
       codes,
     );
+  });
+}
+
+const wholes: [allow: string, deny: string, daemons: string[], said: string][] = [
+  ["", "", [], "a client that no rule names is let in"],
+  ["sshd: 10.", "", [], '"sshd": a client that no rule names is let in'],
+  ["", "", [..."abcdef"], '"a", "b", "c", "d", "e" and others: a client that no rule names is let in'],
+  ["", "", [..."abcde"], '"a", "b", "c", "d", "e": a client that no rule names is let in'],
+  ["", "ALL: ALL", [], "every client is refused, for no rule lets anybody in"],
+  ["", "ALL: ALL", ["mysqld"], '"mysqld": every client is refused, for no rule lets anybody in'],
+];
+for (const [allow, deny, daemons, said] of wholes) {
+  test(`"${allow}" and "${deny}" for ${daemons.join(" ") || "whomever"}: ${said}`, () => {
+    const { diagnostics } = load(`${allow}\n`, `${deny}\n`, {
+      noMatch: "allow",
+      ...(daemons.length > 0 && { daemons: { ...served, names: daemons } }),
+    });
+    assert.deepEqual(
+      diagnostics.map(({ message }) => message),
+      [said],
+    );
+    const hint = said.includes("let in")
+      ? 'write "ALL: ALL" at the end of /deny, or access: {noMatch: refuse}'
+      : `write for example "${daemons[0] ?? "sshd"}: 192.0.2." in /allow`;
+    assert.equal(diagnostics[0]?.hint, hint);
   });
 }
 
