@@ -236,7 +236,12 @@ for (const [allow, deny, knowing, codes] of gaps) {
 const wholes: [allow: string, deny: string, daemons: string[], said: string][] = [
   ["", "", [], "a client that no rule names is let in"],
   ["sshd: 10.", "", [], '"sshd": a client that no rule names is let in'],
-  ["", "", "a b c d e f".split(" "), '"a", "b", "c", "d", "e" and others: a client that no rule names is let in'],
+  [
+    "",
+    "",
+    "a b c d e f".split(" "),
+    '"a", "b", "c", "d", "e" and others: a client that no rule names is let in',
+  ],
   ["", "", "a b c d e".split(" "), '"a", "b", "c", "d", "e": a client that no rule names is let in'],
   ["", "ALL: ALL", [], "every client is refused, for no rule lets anybody in"],
   ["", "ALL: ALL", ["mysqld"], '"mysqld": every client is refused, for no rule lets anybody in'],
