@@ -146,7 +146,7 @@ function record({ client, service, entry, session }: Connection, decision: Decis
 
 /** Nothing is done about a decision before every audit log has its record; the service's limit holds here too. */
 async function waitForAudit({ service, ports, session }: Connection): Promise<void> {
-  const deadline = startDeadline(service.decisionMs, session.signal);
+  const deadline = startDeadline(service.decisionMs, session.cut.signal);
   try {
     if (!(await ports.journal.audited(deadline.signal)))
       throw new Error("an audit log has not taken the record");
@@ -158,7 +158,9 @@ async function waitForAudit({ service, ports, session }: Connection): Promise<vo
 /** With `names.reverse: always` the record of the end has the name, though no rule has waited for it. */
 function nameLater({ ports, entry }: Connection, { verdict, request }: Decision): void {
   if (verdict.kind === "refuse") return; // its only record is written
-  void ports.lookups.ahead(request)?.then((named) => entry.learn(named));
+  const named = ports.lookups.ahead(request);
+  if (named instanceof Promise) void named.then((found) => entry.learn(found));
+  else if (named !== undefined) entry.learn(named);
 }
 
 /** Does what the rule asks for. A rule without options, which most are, asks for nothing but the relay or the reset. */
@@ -184,9 +186,9 @@ function portsOfAct(connection: Connection): ActPorts {
   return {
     ...ports.act,
     refusal: service.refusal,
-    findFact: (fact, request) => findFact(connection, fact, request, session.signal),
+    findFact: (fact, request) => findFact(connection, fact, request, session.cut.signal),
     warn: warner(entry, ports),
-    signal: session.signal,
+    signal: session.cut.signal,
   };
 }
 
@@ -198,7 +200,7 @@ async function join(connection: Connection, request: Request): Promise<void> {
   const { openFrom } = target;
   const { wire: backend } = await target.backends.dial({
     connectTimeoutMs,
-    signal: session.signal,
+    signal: session.cut,
     client,
     bare: ports.bare,
     ...(openFrom !== undefined && { open: (to: string) => openFrom(request.client.address, to) }),
@@ -207,7 +209,7 @@ async function join(connection: Connection, request: Request): Promise<void> {
   session.backend = backend;
   const { upBytes, downBytes, cause } = await ports.relay(client, backend, {
     idleMs,
-    signal: session.signal,
+    signal: session.cut,
   });
   const { detail } = session;
   entry.ended(detail === undefined ? { upBytes, downBytes, cause } : { upBytes, downBytes, cause, detail });
@@ -253,7 +255,7 @@ async function finish(
     case "twisted": {
       const { status, signal } = acted.end;
       const detail = session.detail ?? (signal === null ? `exit status ${status}` : `ended by ${signal}`);
-      const cause = session.signal.aborted ? abortCause(session.signal) : "handed_over";
+      const cause = session.cut.aborted ? abortCause(session.cut) : "handed_over";
       return entry.ended({ upBytes: null, downBytes: null, cause, detail });
     }
     case "failed":

@@ -136,7 +136,7 @@ function carryOut({ entry, ports }: Client, effects: readonly Effect[], rule?: R
 
 /** Nothing is done about a decision before every audit log has its record; the service's limit holds here too. */
 async function waitForAudit({ service, ports, session }: Client): Promise<void> {
-  const deadline = startDeadline(service.decisionMs, session.signal);
+  const deadline = startDeadline(service.decisionMs, session.cut.signal);
   try {
     if (!(await ports.journal.audited(deadline.signal)))
       throw new Error("an audit log has not taken the record");
@@ -147,7 +147,8 @@ async function waitForAudit({ service, ports, session }: Client): Promise<void> 
 
 /** With `names.reverse: always` the record of the end has the name, though no rule has waited for it. */
 function nameLater({ ports, entry }: Client, { request }: { readonly request: Request }): void {
-  void ports.lookups.ahead(request)?.then((named) => entry.learn(named));
+  const named = ports.lookups.ahead(request);
+  if (named !== undefined) void Promise.resolve(named).then((found) => entry.learn(found));
 }
 
 /** Joins an allowed client to its service, to the end of the session. */
@@ -156,7 +157,7 @@ async function join({ arrival, service, entry, session }: Client): Promise<void>
   if (typeof backend === "string")
     return entry.ended({ upBytes: 0, downBytes: 0, cause: "backend_unreachable", detail: backend });
   const { idleMs } = service;
-  const end = await arrival.join({ backend, idleMs, signal: session.signal });
+  const end = await arrival.join({ backend, idleMs, signal: session.cut.signal });
   const isSilent = end.cause === "idle_timeout" && end.downBytes === 0;
   const detail = session.detail ?? end.detail ?? (isSilent ? "the backend has not answered" : undefined);
   entry.ended({ ...end, detail });

@@ -56,7 +56,7 @@ export async function judge(judged: Judged, peer: Request, findClient?: FindClie
   const { ports, session } = judged;
   const { decisionMs } = judged.service;
   let deadline: Deadline | undefined; // most decisions need none: a timer for each would cost more than they do
-  const limit = (): AbortSignal => (deadline ??= startDeadline(decisionMs, session.signal)).signal;
+  const limit = (): AbortSignal => (deadline ??= startDeadline(decisionMs, session.cut.signal)).signal;
   try {
     let request = findClient === undefined ? peer : await findClient(peer, limit());
     request = withForwardNames(request, ports);

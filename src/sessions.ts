@@ -1,6 +1,7 @@
 /** The connections that are being served: how many, and how to cut one of them or all. */
 
 import type { Request } from "./access/types.ts";
+import { Cut } from "./platform/cut.ts";
 import type { Wire } from "./platform/wire.ts";
 
 /** Why a session is cut; a cause of the `end` record. */
@@ -10,7 +11,7 @@ export type CutCause = "drain" | "kicked";
 export interface Session {
   readonly id: string;
   /** Aborted, with the cause to record, when this connection has to end at once. */
-  readonly signal: AbortSignal;
+  readonly cut: Cut;
   /** What the tables allowed it for, once they have: what newer tables are asked about. */
   judged?: Request;
   /** The other side of the relay, once it is there. */
@@ -19,13 +20,9 @@ export interface Session {
   detail?: string;
 }
 
-interface Open extends Session {
-  readonly cutter: AbortController;
-}
-
 /** All that are open, decided or not. */
 export class Sessions {
-  readonly #open = new Map<string, Open>();
+  readonly #open = new Map<string, Session>();
   readonly #whenEmpty = new Set<() => void>();
   #stopped: CutCause | undefined;
 
@@ -35,10 +32,9 @@ export class Sessions {
 
   /** Every `enter` is answered by one `leave`. */
   enter(id: string): Session {
-    const cutter = new AbortController();
-    const session: Open = { id, cutter, signal: cutter.signal };
+    const session: Session = { id, cut: new Cut() };
     this.#open.set(id, session);
-    if (this.#stopped !== undefined) cutter.abort(this.#stopped);
+    if (this.#stopped !== undefined) session.cut.abort(this.#stopped);
     return session;
   }
 
@@ -59,14 +55,14 @@ export class Sessions {
     const session = this.#open.get(id);
     if (session === undefined) return false;
     if (detail !== undefined) session.detail = detail;
-    session.cutter.abort(cause);
+    session.cut.abort(cause);
     return true;
   }
 
   /** Cuts all, and from now on whatever comes in still. */
   stop(cause: CutCause): void {
     this.#stopped = cause;
-    for (const { cutter } of this.#open.values()) cutter.abort(cause);
+    for (const { cut } of this.#open.values()) cut.abort(cause);
   }
 
   /** Resolves when none is open. */

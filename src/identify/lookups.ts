@@ -2,6 +2,7 @@
 
 import { withLate } from "../access/expand.ts";
 import type { Endpoint, Fact, Request } from "../access/types.ts";
+import { ExpiringCache } from "./expiring-cache.ts";
 import { askIdent } from "./ident.ts";
 import { startDeadline } from "../platform/deadline.ts";
 import type { FoundName } from "./reverse-dns.ts";
@@ -44,15 +45,22 @@ const maxTimerMs = 2 ** 31 - 1;
 /** Ident queries under way at once; each is a socket, and two hosts that ask each other must come to an end. */
 const identInFlight = 256;
 
+/** So long a name is told to records again without a look at the hosts file, the resolver and the cache behind them. */
+const recentMs = 1000;
+const recentEntries = 1000;
+
 /** One per policy in force; `close` it when the policy goes. */
 export class Lookups {
   readonly #options: LookupOptions;
   readonly #names: ReverseDns;
+  /** Names found for records, by the text of the address. */
+  readonly #recent: ExpiringCache<Pick<FoundName, "name"> & { readonly nameStatus: FoundName["status"] }>;
   readonly #identSlots = new Slots(identInFlight);
 
   /** @throws TypeError (ERR_INVALID_IP_ADDRESS) where one of `servers` is no numeric address */
   constructor(options: LookupOptions) {
     this.#options = options;
+    this.#recent = new ExpiringCache(recentEntries, options.now ?? (() => performance.now()));
     this.#names = new ReverseDns({
       maxInFlight: defaultInFlight,
       cacheEntries: defaultCacheEntries,
@@ -90,18 +98,19 @@ export class Lookups {
 
   /**
    * Looks for the client's name beside the decision (`names.reverse: always`), for the record only: a rule must not see a
-   * name that no rule asked for.
+   * name that no rule asked for. A name that was found within the last second is given at once.
    *
    * @returns the request with the name, once it is known; undefined where none is looked for: another setting, a name that
    *   is already there, or so many look-ups under way that those which a rule needs would have to wait
    *
    * Never rejects. A decision that needs the name while it is under way waits for the same answer.
    */
-  ahead(request: Request): Promise<Request> | undefined {
-    if (this.#options.reverse !== "always" || request.client.name !== undefined || this.#names.isBusy()) {
-      return undefined;
-    }
-    return this.#named(request.client).then((client) => ({ ...request, client }));
+  ahead(request: Request): Request | Promise<Request> | undefined {
+    const { client } = request;
+    if (this.#options.reverse !== "always" || client.name !== undefined) return undefined;
+    const recent = this.#recent.get(client.address);
+    if (recent !== undefined) return withClient(request, recent);
+    return this.#names.isBusy() ? undefined : this.#findAhead(request);
   }
 
   /** Ends what is under way; the names asked for become "unknown". */
@@ -126,10 +135,25 @@ export class Lookups {
     }
   }
 
+  async #findAhead(request: Request): Promise<Request> {
+    const { name = "unknown", nameStatus = "error" } = await this.#named(request.client);
+    const found = { name, nameStatus };
+    this.#recent.set(request.client.address, found, recentMs);
+    return withClient(request, found);
+  }
+
   async #named(endpoint: Endpoint, signal?: AbortSignal): Promise<Endpoint> {
     if (endpoint.name !== undefined) return endpoint;
     if (this.#options.reverse === "never") return { ...endpoint, name: "unknown" };
     const found: FoundName = await this.#names.find(endpoint.address, signal);
     return { ...endpoint, name: found.name, nameStatus: found.status };
   }
+}
+
+/** No literal that begins with a spread: V8 takes a slow way for those. */
+function withClient(request: Request, name: Pick<Endpoint, "name" | "nameStatus">): Request {
+  const { daemon, client } = request;
+  return Object.assign({ daemon }, request, {
+    client: Object.assign({ address: client.address }, client, name),
+  });
 }

@@ -5,6 +5,7 @@ import { prettyFactory } from "pino-pretty";
 import type { Severity } from "../access/types.ts";
 import type { SyslogMessage } from "../platform/syslog.ts";
 import { formatRfc3164, formatRfc5424, isoTime, priority, SYSLOG_LEVELS } from "../platform/syslog.ts";
+import { connectionJson } from "./connection-json.ts";
 import { escapeWord } from "./escape.ts";
 import type { Form } from "./queued-sink.ts";
 import type { Fields, Level, LogRecord } from "./records.ts";
@@ -46,7 +47,7 @@ export function journalForm(pid: number): Form {
     `<${priority("kern", levelName(record))}>${escapeWord(record.tag)}[${pid}]: ${sentence(record.fields)}\n`;
 }
 
-/** One JSON object a line, written by pino; `level` follows the rule's `severity`, which `severity` names in full. */
+/** One JSON object a line, written by pino or as pino writes it; `level` follows the rule's `severity`, which `severity` names in full. */
 export function jsonForm(): Form {
   let line = "";
   let timeMs = 0;
@@ -65,6 +66,8 @@ export function jsonForm(): Form {
   );
   return (record) => {
     if (record.sentencesOnly === true) return undefined;
+    const known = connectionJson(record);
+    if (known !== undefined) return known.replace(RAW_IN_JSON, asEscape);
     const { severity, fields } = record;
     timeMs = record.timeMs;
     if (severity === undefined) logger[record.level](fields);

@@ -1,5 +1,10 @@
 /** Hears an abort signal that ten thousand sessions share. */
 
+import { Cut } from "../platform/cut.ts";
+
+/** What ends a dial or a relay before its time; the reason is the cause to report. */
+export type Stop = AbortSignal | Cut;
+
 /**
  * Calls `heard` when the signal aborts; at once if it already has.
  *
@@ -8,12 +13,13 @@
  *
  * @returns stops hearing; may be called more than once
  */
-export function onAbort(signal: AbortSignal | undefined, heard: () => void): () => void {
+export function onAbort(signal: Stop | undefined, heard: () => void): () => void {
   if (signal === undefined) return nothing;
   if (signal.aborted) {
     heard();
     return nothing;
   }
+  if (signal instanceof Cut) return signal.hear(heard);
   let hearers = hearersOf.get(signal);
   if (hearers === undefined) {
     const all = new Set<() => void>();

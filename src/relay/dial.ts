@@ -6,6 +6,7 @@ import { getSystemErrorName } from "node:util";
 
 import type { BareAccess } from "../platform/node-handle.ts";
 import { Wire } from "../platform/wire.ts";
+import type { Stop } from "./abort.ts";
 import { waitFor } from "./patience.ts";
 import type { EndCause } from "./relay.ts";
 import { TransparentError } from "./transparent.ts";
@@ -31,7 +32,7 @@ export interface DialOptions {
   /** Time for everything together: the name and every address of it. */
   readonly connectTimeoutMs: number;
   /** Aborting cancels the dial; the reason is the cause to report: `abort("client_gone")`. */
-  readonly signal?: AbortSignal;
+  readonly signal?: Stop;
   /** The client that waits, paused: if the dial takes long and it goes away meanwhile, the dial ends as client_gone. */
   readonly client?: Wire;
   /** Connects without a Socket where that will do; absent = always with one. */
@@ -252,7 +253,7 @@ function isGivenUp(code: string): boolean {
   return code === "ECANCELED" || code === "ECLIENTGONE";
 }
 
-function failure({ code, error }: Failed, signal: AbortSignal | undefined): DialFailure {
+function failure({ code, error }: Failed, signal: Stop | undefined): DialFailure {
   if (signal?.aborted) {
     return signal.reason === "drain" || signal.reason === "kicked" ? signal.reason : "client_gone";
   }

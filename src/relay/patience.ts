@@ -4,13 +4,13 @@ import type { Socket } from "node:net";
 
 import { handleOf, wasReset } from "../platform/node-handle.ts";
 import type { Wire } from "../platform/wire.ts";
-import { onAbort } from "./abort.ts";
+import { onAbort, type Stop } from "./abort.ts";
 
 /** Why a wait ended early, in the manner of error codes. */
 export type Impatience = "ETIMEDOUT" | "ECANCELED" | "ECLIENTGONE";
 
 export interface PatienceOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: Stop;
   /** The client that waits too: paused, nothing of it read. */
   readonly client?: Wire;
 }

@@ -1,6 +1,7 @@
 /** What a relay is: the one signature that every way of joining a client to its backend has. */
 
 import type { Wire } from "../platform/wire.ts";
+import type { Stop } from "./abort.ts";
 
 /** How a session ended, as the `end` record names it. */
 export const endCauses = [
@@ -36,7 +37,7 @@ export interface RelayOptions {
   /** The session is cut when no byte has moved either way for so long; 0 = no limit. */
   readonly idleMs: number;
   /** Aborting cuts the session; the reason is the cause to report, such as `abort("drain")`. */
-  readonly signal?: AbortSignal;
+  readonly signal?: Stop;
 }
 
 /**
@@ -52,7 +53,7 @@ export interface RelayOptions {
 export type Relay = (client: Wire, backend: Wire, options: RelayOptions) => Promise<Relayed>;
 
 /** Reads the cause out of an aborted signal; "internal" when its reason is none of ours. */
-export function abortCause(signal: AbortSignal): EndCause {
+export function abortCause(signal: Pick<Stop, "reason">): EndCause {
   return endCauses.find((cause) => cause === signal.reason) ?? "internal";
 }
 

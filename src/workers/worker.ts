@@ -303,8 +303,8 @@ export class Worker {
   /** Cuts the sessions that the new tables would refuse. */
   async #recheck(tables: Tables): Promise<void> {
     await Promise.all(
-      this.#sessions.judged().map(async ({ id, judged, signal }) => {
-        if (judged !== undefined && (await isRefused(judged, tables, this.#lookups, signal)))
+      this.#sessions.judged().map(async ({ id, judged, cut }) => {
+        if (judged !== undefined && (await isRefused(judged, tables, this.#lookups, cut.signal)))
           this.#sessions.cut(id, "kicked", "policy_revoked");
       }),
     );

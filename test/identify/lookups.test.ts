@@ -91,6 +91,18 @@ test("ahead finds the name beside the decision, and a decision that needs it wai
     assert.equal(server.asked.filter(({ type }) => type === "PTR").length, 1);
   }));
 
+test("ahead gives a name of the last second at once, and looks again after it", () => {
+  let nowMs = 0;
+  return withLookups({ reverse: "always", now: () => nowMs }, async (lookups) => {
+    const found = await lookups.ahead(request);
+    assert.ok(found?.client.name !== undefined);
+    nowMs = 999;
+    assert.deepEqual(lookups.ahead(request), found);
+    nowMs = 1000;
+    assert.ok(lookups.ahead(request) instanceof Promise);
+  });
+});
+
 for (const reverse of ["needed", "never"] as const) {
   test(`ahead asks nothing with names.reverse ${reverse}`, () =>
     withLookups({ reverse }, async (lookups, server) => {
@@ -104,7 +116,9 @@ test("F6: ahead is skipped while many look-ups are under way; a needed one is no
     { reverse: "always", maxInFlight: 16, timeoutMs: 200 },
     async (lookups) => {
       const client = (last: number): Request => ({ ...request, client: { address: `192.0.2.${last}` } });
-      const waiting = [101, 102].map((last) => lookups.ahead(client(last)) ?? assert.fail("skipped"));
+      const waiting = [101, 102].map(
+        async (last) => await (lookups.ahead(client(last)) ?? assert.fail("skipped")),
+      );
       await Promise.resolve();
       assert.equal(lookups.ahead(client(103)), undefined);
       const needed = lookups.find({ kind: "clientName" }, client(104), patience);
@@ -120,10 +134,8 @@ test("F6: with DNS silent ahead asks one question at a time; an answer opens it 
     { reverse: "always", maxInFlight: 80, timeoutMs: 100 },
     async (lookups) => {
       let last = 0;
-      const next = (): Promise<Request> | undefined =>
-        lookups.ahead({ ...request, client: { address: `198.51.100.${++last}` } });
-      const started = (): Promise<Request>[] =>
-        Array.from({ length: 20 }, next).filter((each) => each !== undefined);
+      const next = () => lookups.ahead({ ...request, client: { address: `198.51.100.${++last}` } });
+      const started = () => Array.from({ length: 20 }, next).filter((each) => each instanceof Promise);
       const atFirst = started();
       assert.equal(atFirst.length, 10);
       await Promise.all(atFirst);

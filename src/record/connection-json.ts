@@ -1,0 +1,74 @@
+/** Writes the records that every connection has as JSON, byte for byte as pino writes them, in a third of its time. */
+import { isoTime } from "../platform/syslog.ts";
+import type { AcceptFields, EndFields, LogRecord, RefuseFields, RulePlace, Side } from "./records.ts";
+
+/**
+ * The line of an accept, a refuse or an end.
+ *
+ * pino asks each field what it is; here that is known. The test compares the two on random records.
+ *
+ * @returns undefined for what comes seldom: other events, a rule's `severity`, datagrams, a PROXY header, names in the tables
+ */
+export function connectionJson({ timeMs, level, fields, severity }: LogRecord): string | undefined {
+  if (severity !== undefined || !("server" in fields)) return undefined;
+  const { event, service, daemon, id, client, server, transport, proxy } = fields;
+  if (event === "twist" || transport !== undefined || proxy !== undefined) return undefined;
+  if (client.forwardNames !== undefined) return undefined;
+  return (
+    `{"level":"${level}","time":"${isoTime(timeMs)}","event":"${event}",` +
+    `"service":${json(service)},"daemon":${json(daemon)},"id":${json(id)},` +
+    `"client":${side(client)},"server":${side(server)}${rest(fields)}}\n`
+  );
+}
+
+/** What follows the two sides. */
+function rest(fields: AcceptFields | RefuseFields | EndFields): string {
+  switch (fields.event) {
+    case "accept":
+      return (
+        `${rule(fields.rule)},"backend":${json(fields.backend)},"decisionMs":${number(fields.decisionMs)}` +
+        optionalNumber("generation", fields.generation)
+      );
+    case "refuse":
+      return (
+        `${rule(fields.rule)},"reason":"${fields.reason}"${optionalText("detail", fields.detail)}` +
+        `,"decisionMs":${number(fields.decisionMs)}${optionalNumber("generation", fields.generation)}`
+      );
+    case "end":
+      return (
+        `,"upBytes":${number(fields.upBytes)},"downBytes":${number(fields.downBytes)}` +
+        `,"durationMs":${number(fields.durationMs)},"cause":"${fields.cause}"${optionalText("detail", fields.detail)}`
+      );
+  }
+}
+
+/** In the order in which a side is made; one that is made otherwise would be written otherwise. */
+function side(of: Side & { readonly user?: string }): string {
+  return (
+    `{"address":${json(of.address)}${optionalNumber("port", of.port)}${optionalText("name", of.name)}` +
+    `${optionalText("nameStatus", of.nameStatus)}${optionalText("user", of.user)}}`
+  );
+}
+
+function rule(place: RulePlace | undefined): string {
+  return place === undefined ? "" : `,"rule":{"file":${json(place.file)},"line":${number(place.line)}}`;
+}
+
+function optionalText(name: string, text: string | undefined): string {
+  return text === undefined ? "" : `,"${name}":${json(text)}`;
+}
+
+function optionalNumber(name: string, value: number | undefined): string {
+  return value === undefined ? "" : `,"${name}":${number(value)}`;
+}
+
+function number(value: number | null): string {
+  return value === null || !Number.isFinite(value) ? "null" : String(value);
+}
+
+/** Nothing in it has to be escaped, neither by JSON nor for those who read the line. */
+const plain = /^[ !#-[\]-~]*$/;
+
+function json(text: string): string {
+  return plain.test(text) ? `"${text}"` : JSON.stringify(text);
+}
