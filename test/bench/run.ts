@@ -20,7 +20,7 @@ import { parseArgs } from "node:util";
 import { measures, memory, type Figures, type Measure } from "./measures.ts";
 import { freePort, start, starters, type Lab, type Peer } from "./relay-peers.ts";
 import { report, type Found } from "./report.ts";
-import { machineSeconds, memoryBytes, processorSeconds } from "./usage.ts";
+import { killFamily, machineSeconds, memoryBytes, processorSeconds } from "./usage.ts";
 
 const { values } = parseArgs({
   options: {
@@ -115,7 +115,7 @@ async function run(): Promise<void> {
     ];
     console.log(`${head.join("; ")}.\n\n${report(all)}`);
   } finally {
-    for (const child of children) child.kill("SIGKILL");
+    for (const { pid } of children) if (pid !== undefined) killFamily(pid);
     rmSync(folder, { recursive: true, force: true });
   }
 }
