@@ -14,6 +14,7 @@ import { demoCommand } from "./demo.ts";
 import { type Io, UsageError } from "./io.ts";
 import { checkCommand } from "./check.ts";
 import { matchCommand } from "./match.ts";
+import { servicesCommand } from "./services.ts";
 import { runCommand } from "./run.ts";
 import { ConfigurationError } from "./settings.ts";
 import { version } from "./version.ts";
@@ -23,6 +24,7 @@ const commands = [
   runCommand,
   checkCommand,
   matchCommand,
+  servicesCommand,
   statusCommand,
   sessionsCommand,
   reloadCommand,

@@ -7,6 +7,7 @@ import { escapePhrase } from "../record/escape.ts";
 import { ask, type AskFlags, type Question, withAskFlags } from "./ask.ts";
 import { exitStatus } from "./exit-status.ts";
 import { type AddCommand, UsageError } from "./io.ts";
+import { printColumns } from "./table.ts";
 import { checkProtected, withProtectFlag, type ProtectFlags } from "./protect.ts";
 
 /** Adds `status`. */
@@ -144,16 +145,7 @@ function printSessions(body: unknown): string {
   const table = [["ID", "SERVICE", "STATE", "CLIENT", "BACKEND", "UP", "DOWN", "AGE"], ...rows].map((row) =>
     row.map(escapePhrase),
   );
-  const widths = (table[0] ?? []).map((_, column) =>
-    table.reduce((widest, row) => Math.max(widest, row[column]?.length ?? 0), 0),
-  );
-  const lines = table.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
-  return `${lines.join("\n")}\n`;
+  return printColumns(table);
 }
 
 function printReload(body: unknown): string {
