@@ -22,6 +22,7 @@ import { floodOf, inheritedSockets, type Policy } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
 import { loadTransparent } from "../relay/transparent.ts";
+import { AllowedPrograms } from "../workers/allowed-programs.ts";
 import { Worker } from "../workers/worker.ts";
 import { ownWorker, startWorker } from "../workers/port.ts";
 import type { WorkforceOptions } from "../workers/workforce.ts";
@@ -111,6 +112,8 @@ export async function runDaemon(
     const hasProcesses = settings.process.workers > 0;
     const isDropped = identity !== undefined && !hasProcesses;
     await requireSources(settings, isDropped);
+    const programs = new AllowedPrograms(localPrograms);
+    programs.use(policy);
     const daemon = await Daemon.start({
       policy,
       readPolicy: async () => {
@@ -120,7 +123,7 @@ export async function runDaemon(
       },
       journal,
       hasProcesses,
-      startWorker: workerStarter(policy, journal, level, identity),
+      startWorker: workerStarter(policy, journal, level, identity, programs),
       inherited: inheritedSockets(
         settings,
         sockets.filter((socket) => !wasKept(socket)),
@@ -178,6 +181,7 @@ function workerStarter(
   journal: Journal,
   level: RunFlags["logLevel"],
   identity: Awaited<ReturnType<typeof identityOf>>,
+  programs: AllowedPrograms,
 ): WorkforceOptions["start"] {
   const { log, flood, relay } = settings;
   return async (answers, index) => {
@@ -191,7 +195,7 @@ function workerStarter(
         recordsRelay: isFirst,
         ...(identity !== undefined && { identity }),
       };
-      return await startWorker(birth, answers, localPrograms);
+      return await startWorker(birth, answers, programs);
     }
     const worker = new Worker({
       journal,
