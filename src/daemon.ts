@@ -52,6 +52,8 @@ export class Daemon implements ControlApi {
   readonly #workforce: Workforce;
   readonly #fronts: Fronts;
   readonly #startedAtMs = Date.now();
+  /** By the clock that nobody sets. */
+  readonly #startedAt = performance.now();
   #policy: Policy;
   #state: "starting" | "serving" | "draining" = "starting";
   #unconfirmed: Unconfirmed | undefined;
@@ -163,7 +165,7 @@ export class Daemon implements ControlApi {
         state,
         lost: this.#workforce.lost,
         startedAtMs: this.#startedAtMs,
-        nowMs: Date.now(),
+        uptimeMs: Math.round(performance.now() - this.#startedAt),
         fronts: [...this.#fronts.all.values()],
         tables: this.#workforce.tables,
         ...(unconfirmed !== undefined && { unconfirmed: { untilMs: unconfirmed.untilMs } }),

@@ -10,20 +10,20 @@ import type { TablesNews, WorkerReport } from "./workers/orders.ts";
 /** What the supervisor knows by itself. */
 export type Own = Pick<Status, "version" | "pid" | "state" | "lost" | "unconfirmed"> & {
   readonly startedAtMs: number;
-  readonly nowMs: number;
+  readonly uptimeMs: number;
   readonly fronts: readonly Front[];
   readonly tables: TablesNews | undefined;
 };
 
 /** The whole, for the control socket. */
 export function statusOf(own: Own, reports: readonly WorkerReport[]): Status {
-  const { version, pid, state, lost, unconfirmed, startedAtMs, nowMs, tables } = own;
+  const { version, pid, state, lost, unconfirmed, startedAtMs, uptimeMs, tables } = own;
   return {
     version,
     pid,
     state,
     startedAt: new Date(startedAtMs).toISOString(),
-    uptimeMs: nowMs - startedAtMs,
+    uptimeMs,
     services: servicesOf(own.fronts, reports),
     sessions: reports.reduce((sum, { sessions }) => sum + sessions.length, 0),
     tables: {

@@ -2,6 +2,7 @@
 
 import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
 import type { Source } from "../access/types.ts";
+import { ClockSteps } from "../platform/clock-steps.ts";
 
 /** What the kernel tells of the file that a path leads to; two equal ones mean the same content, after `racyMs`. */
 export interface FileState {
@@ -99,12 +100,20 @@ export function readTail(path: string): Uint8Array {
   }
 }
 
-/** Milliseconds since a file was last touched, by the wall clock; 0 where its time lies ahead, or there is no file. */
+/**
+ * Milliseconds since a file was last touched; 0 where its time lies ahead, or there is no file.
+ *
+ * Files have times of the wall clock. After it was set, a file that is just being written may look a day old, so no age counts
+ * that is longer than the clock has run undisturbed.
+ */
 export function ageMs(state: Looked): number {
+  const steadyMs = clock.steadyForMs();
   if (state === "missing" || "unreadable" in state) return 0;
   const touchedNs = state.changedNs > state.modifiedNs ? state.changedNs : state.modifiedNs;
-  return Math.max(0, Date.now() - Number(touchedNs / 1_000_000n));
+  return Math.max(0, Math.min(Date.now() - Number(touchedNs / 1_000_000n), steadyMs));
 }
+
+const clock = new ClockSteps();
 
 function stateOf(stats: BigIntStats): FileState {
   return {
