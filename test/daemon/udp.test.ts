@@ -6,6 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { test } from "node:test";
 import type { Status } from "../../src/control/api.ts";
 import type { OpenSession } from "../../src/record/entry.ts";
+import { bindSocket } from "../../src/platform/bound-sockets.ts";
 import { command, control } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { askUdp, heard, openUdp, startUdpBackend } from "../support/datagrams.ts";
@@ -347,6 +348,34 @@ test("H1: a backend that does not answer is told in the end record; one whose na
   const two = await daemon.find(({ event, service }) => event === "end" && service === "two");
   assert.equal(two.cause, "backend_unreachable");
   assert.match(two.detail ?? "", /^no-such-host\.invalid: /);
+});
+
+test("J6: a socket of ListenDatagram= is taken by its name, and one of ListenStream= is refused with what to write", async (t) => {
+  const backend = await startUdpBackend(t);
+  const place = { host: "127.0.0.1", port: 0, isIpv6: false, isIpv6Only: false };
+  const [udp, tcp] = [bindSocket({ kind: "udp", ...place }), bindSocket({ kind: "tcp", ...place })];
+  t.after(() => {
+    udp.close();
+    tcp.close();
+  });
+  const start = (passed: number) =>
+    RunningDaemon.start(t, {
+      services: { tftp: backend.address },
+      listen: { tftp: "systemd:tftp" },
+      passed,
+      // LISTEN_PID is the number of the process that the shell becomes.
+      before: ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$0" "$@"'],
+      environment: { LISTEN_FDS: "1", LISTEN_FDNAMES: "tftp" },
+    });
+  await assert.rejects(
+    start(tcp.descriptor),
+    /cannot listen on systemd:tftp: .*; the socket unit needs ListenDatagram=/,
+  );
+  const daemon = await start(udp.descriptor);
+  const port = udp.address?.port ?? 0;
+  assert.equal(daemon.port("tftp"), port);
+  const client = await openUdp(t);
+  assert.deepEqual(await askUdp(client, "one", port), { text: "re:one", port, address: "127.0.0.1" });
 });
 
 test("dual stack: udp:[::] takes IPv4 clients too, and beside udp:0.0.0.0 it leaves them to that", async (t) => {

@@ -51,6 +51,8 @@ export interface StartOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** A program that becomes the daemon, with its arguments: nsenter(1), setpriv(1). */
   readonly before?: readonly string[];
+  /** A descriptor of ours that it gets as 3. */
+  readonly passed?: number;
   /** Another built program than dist/main.js. */
   readonly program?: string;
   /** Of the folder with the tables; absent = ours alone. */
@@ -111,18 +113,36 @@ export class RunningDaemon {
     ];
     const [file, ...before] = [...(options.before ?? []), process.execPath];
     const child = spawn(file, [...before, main, ...args, ...(options.args ?? [])], {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", ...(options.passed === undefined ? [] : [options.passed])],
       env: { ...process.env, ...options.environment },
     });
     const daemon = new RunningDaemon(folder, child);
     t.after(async () => {
-      await daemon.end("SIGKILL");
+      await daemon.#kill();
       rmSync(folder, { recursive: true, force: true });
     });
     const isReady = await Promise.race([daemon.find(({ event }) => event === "ready"), daemon.#exited]);
     if (typeof isReady !== "object" || isReady === null)
       throw new Error(`the daemon ended at once: ${daemon.errors}`);
     return daemon;
+  }
+
+  /** Ends the workers too: they outlive the supervisor for as long as they have sessions, and UDP has some for a minute. */
+  async #kill(): Promise<void> {
+    let workers: number[] = [];
+    try {
+      workers = this.workers();
+    } catch {
+      // The supervisor is gone already, and with it the way to them.
+    }
+    await this.end("SIGKILL");
+    for (const pid of workers) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It has ended by itself.
+      }
+    }
   }
 
   /** The port that the kernel gave to a service's only listener. */

@@ -57,6 +57,16 @@ test("the drop-in for source: client adds one capability to those of the relay's
     assert.equal(value, `${unit.get(key)?.[0] ?? ""} CAP_NET_RAW`, key);
 });
 
+test("the socket unit of the TFTP example names datagram sockets, as its configuration must", () => {
+  const read = (name: string) =>
+    readFileSync(new URL(`../../config/examples/tftp/${name}`, import.meta.url), "utf8");
+  const unit = read("tcpwrapd-tftp.socket");
+  const [, name = ""] = /^FileDescriptorName=(.+)$/m.exec(unit) ?? [];
+  assert.ok(read("tcpwrapd.yaml").includes(`systemd:${name}"`));
+  assert.match(unit, /^ListenDatagram=/m);
+  assert.doesNotMatch(unit, /^ListenStream=/m);
+});
+
 test("the socket unit names its sockets, as the configuration must", () => {
   const socket = directives("tcpwrapd.socket");
   const [name] = socket.get("FileDescriptorName") ?? [];
