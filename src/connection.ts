@@ -198,7 +198,7 @@ async function join(connection: Connection, request: Request): Promise<void> {
   const { target, connectTimeoutMs, idleMs } = service;
   if (target.kind === "exec") return await serveByProgram(connection, target.argv, request);
   const { openFrom } = target;
-  const { wire: backend } = await target.backends.dial({
+  const { wire: backend, backend: dialled } = await target.backends.dial({
     connectTimeoutMs,
     signal: session.cut,
     client,
@@ -207,13 +207,20 @@ async function join(connection: Connection, request: Request): Promise<void> {
     ...(target.sendProxy !== undefined && { header: proxyHeader(target.sendProxy, request, entry.id) }),
   });
   session.backend = backend;
+  const joinedAtMs = performance.now();
   const { upBytes, downBytes, cause } = await ports.relay(client, backend, {
     idleMs,
     signal: session.cut,
   });
+  const isByBackend = cause === "backend_closed" || cause === "backend_reset";
+  if (isByBackend && downBytes === 0 && performance.now() - joinedAtMs < quickCloseMs)
+    target.backends.closedAtOnce(dialled);
   const { detail } = session;
   entry.ended(detail === undefined ? { upBytes, downBytes, cause } : { upBytes, downBytes, cause, detail });
 }
+
+/** A backend that ends a session so soon, and without a word, may be ill: it is counted. */
+const quickCloseMs = 1000;
 
 /** Hands the client's socket to the service's program, inetd style, and waits for its end. */
 async function serveByProgram(

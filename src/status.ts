@@ -1,10 +1,12 @@
 /** Puts together how the daemon stands, from what its workers report. */
 
-import type { ServiceStatus, Status } from "./control/api.ts";
+import type { BackendStatus, ServiceStatus, Status } from "./control/api.ts";
 import { type Front, printFront } from "./fronts.ts";
 import type { Diagnostic } from "./access/types.ts";
 import { addCounters, createCounters } from "./record/counters.ts";
+import { printEndpoint } from "./listen/endpoint.ts";
 import type { SinkState } from "./record/sink.ts";
+import type { BackendHealth } from "./relay/backends.ts";
 import type { TablesNews, WorkerReport } from "./workers/orders.ts";
 
 /** What the supervisor knows by itself. */
@@ -65,7 +67,24 @@ function servicesOf(fronts: readonly Front[], reports: readonly WorkerReport[]):
       (sum, { counters }) => addCounters(sum, counters.get(name) ?? createCounters()),
       createCounters(),
     ),
+    backends: backendsOf(reports.flatMap(({ backends }) => backends.get(name) ?? [])),
   }));
+}
+
+/** One for each address: the worst of what the workers have met, and the sum of what they have counted. */
+function backendsOf(found: readonly BackendHealth[]): BackendStatus[] {
+  const byAddress = new Map<string, BackendStatus>();
+  for (const { address: endpoint, failures, restsForMs, quickCloses } of found) {
+    const address = printEndpoint(endpoint);
+    const other = byAddress.get(address);
+    byAddress.set(address, {
+      address,
+      failures: Math.max(failures, other?.failures ?? 0),
+      restsForMs: Math.ceil(Math.max(restsForMs, other?.restsForMs ?? 0)),
+      quickCloses: quickCloses + (other?.quickCloses ?? 0),
+    });
+  }
+  return [...byAddress.values()];
 }
 
 /** One for each name: the worst trouble, and the sum of what was lost. */

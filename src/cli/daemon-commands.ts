@@ -119,6 +119,12 @@ function printStatus(body: unknown): string {
       `${each.name} on ${each.listen.join(", ") || "nothing"}: ${each.open} open, ${each.accepted} accepted, ${refused} refused, ${each.twisted} twisted, ${each.upBytes} bytes up, ${each.downBytes} bytes down`,
     );
   }
+  for (const { address, failures, restsForMs, quickCloses } of services.flatMap(({ backends }) => backends)) {
+    if (failures > 0)
+      lines.push(`backend ${address}: ${failures} dials failed, rests for ${Math.ceil(restsForMs / 1000)} s`);
+    if (quickCloses > 0)
+      lines.push(`backend ${address}: closed ${quickCloses} sessions at once, without a byte`);
+  }
   for (const worker of workers) lines.push(`worker ${worker.pid}: ${worker.sessions} sessions`);
   if (lost.workers > 0) lines.push(`${lost.workers} workers died, with about ${lost.sessions} sessions`);
   for (const { name, trouble, lostLines } of log) {

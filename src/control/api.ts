@@ -43,6 +43,19 @@ export interface ServiceStatus extends Counters {
   readonly name: string;
   /** Where it listens, as the kernel says. */
   readonly listen: readonly string[];
+  /** How its backends are, as its clients have met them; none where a program serves it. */
+  readonly backends: readonly BackendStatus[];
+}
+
+export interface BackendStatus {
+  /** As in the configuration. */
+  readonly address: string;
+  /** Dials that failed since the last one that did not. */
+  readonly failures: number;
+  /** Others are preferred for so long; 0 = it does not rest. */
+  readonly restsForMs: number;
+  /** Sessions that it closed within a second and without a byte. */
+  readonly quickCloses: number;
 }
 
 /** The tables in force. */

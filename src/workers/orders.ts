@@ -6,6 +6,7 @@ import type { Policy } from "../policy.ts";
 import type { Counters } from "../record/counters.ts";
 import type { OpenSession } from "../record/entry.ts";
 import type { SinkState } from "../record/sink.ts";
+import type { BackendHealth } from "../relay/backends.ts";
 
 /** What a worker shall do from now on. */
 export interface Orders {
@@ -37,6 +38,8 @@ export interface WorkerReport {
   readonly sessions: readonly OpenSession[];
   readonly counters: ReadonlyMap<string, Readonly<Counters>>;
   readonly sinks: readonly SinkState[];
+  /** How the backends of each service are, as its clients have met them. */
+  readonly backends: ReadonlyMap<string, readonly BackendHealth[]>;
   /** The host names of the tables with their addresses (`names.forward`). */
   readonly forwardNames: readonly ForwardName[];
 }

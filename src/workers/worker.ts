@@ -223,6 +223,11 @@ export class Worker {
       sessions: journal.sessions(),
       counters: journal.counters(),
       sinks: journal.sinks(),
+      backends: new Map(
+        Array.from(this.#services).flatMap(([name, { target }]) =>
+          target.kind === "backend" ? [[name, target.backends.health()] as const] : [],
+        ),
+      ),
       forwardNames: this.#forwardNames?.snapshot() ?? [],
     };
   }

@@ -1,0 +1,46 @@
+/** What the daemon knows of its backends: where their names lead, and how they treat its clients. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { askDaemon } from "../../src/control/client.ts";
+import type { Status } from "../../src/control/api.ts";
+import { RunningDaemon } from "../support/daemon.ts";
+import { startDns } from "../support/dns-server.ts";
+import { startBackend, talk } from "../support/peers.ts";
+
+async function backendsOf(daemon: RunningDaemon, service: string) {
+  const { body } = await askDaemon(daemon.controlSocket, "GET", "/v1/status");
+  return (body as Status).services.find(({ name }) => name === service)?.backends;
+}
+
+test("H3: a backend that closes at once, without a byte, is counted in status, and over a reload", async (t) => {
+  const quick = await startBackend(t, (socket) => void socket.end());
+  const well = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, { services: { quickd: quick.address, welld: well.address } });
+  const ended = (): number => daemon.records.filter(({ event }) => event === "end").length;
+  await talk(daemon.port("quickd"), { isHalfClosed: false });
+  assert.equal((await talk(daemon.port("welld"), { say: "x" })).text, "x");
+  await daemon.find(() => ended() === 2);
+  const isAsBefore = { failures: 0, restsForMs: 0 };
+  assert.deepEqual(await backendsOf(daemon, "quickd"), [
+    { address: quick.address, ...isAsBefore, quickCloses: 1 },
+  ]);
+  assert.deepEqual(await backendsOf(daemon, "welld"), [
+    { address: well.address, ...isAsBefore, quickCloses: 0 },
+  ]);
+  daemon.process.kill("SIGHUP");
+  await daemon.find(({ code }) => code === "reloaded");
+  assert.equal((await backendsOf(daemon, "quickd"))?.[0]?.quickCloses, 1);
+});
+
+test("H5: the name of a backend is asked of names.servers, from the first connection on", async (t) => {
+  const backend = await startBackend(t);
+  const dns = await startDns(({ name, type }) =>
+    name === "db.test" && type === "A" ? { records: [{ type: "A", data: "127.0.0.1" }] } : { rcode: 3 },
+  );
+  t.after(() => dns.close());
+  const daemon = await RunningDaemon.start(t, {
+    services: { dbd: backend.address.replace("127.0.0.1", "db.test") },
+    yaml: `names: {reverse: never, servers: ["${dns.address}"], hostsFile: /dev/null}\n`,
+  });
+  assert.equal((await talk(daemon.port("dbd"), { say: "x" })).text, "x");
+});
