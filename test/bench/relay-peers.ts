@@ -44,7 +44,8 @@ type Starter = (lab: Lab) => Promise<Peer | undefined>;
 export const starters: Readonly<Record<string, Starter>> = {
   direct: (lab) =>
     Promise.resolve({ name: "direct", version: "", port: lab.backendPort, forks: false, echoOnly: false }),
-  haproxy: startHaproxy,
+  haproxy: (lab) => startHaproxy(lab, false),
+  "haproxy+log": (lab) => startHaproxy(lab, true),
   nginx: startNginx,
   xinetd: startXinetd,
   rinetd: startRinetd,
@@ -100,18 +101,25 @@ async function accepts(port: number): Promise<boolean> {
   });
 }
 
-async function startHaproxy(lab: Lab): Promise<Peer | undefined> {
+/**
+ * @param logs one line for each session, to a file, as tcpwrapd writes two; a client that is rejected before it is a session leaves
+ *   no line, so it is rejected one step later
+ */
+async function startHaproxy(lab: Lab, logs: boolean): Promise<Peer | undefined> {
   const file = find("haproxy");
   if (file === undefined) return undefined;
   const [port, refusedPort] = [await freePort(), await freePort()];
-  const config = join(lab.folder, "haproxy.cfg");
+  const name = logs ? "haproxy+log" : "haproxy";
+  const config = join(lab.folder, `${name}.cfg`);
   writeFileSync(
     config,
     `global
   nbthread 1
   maxconn 4000
+  ${logs ? "log stdout format raw local0" : ""}
 defaults
   mode tcp
+  ${logs ? "log global\n  option tcplog" : ""}
   timeout connect 5s
   timeout client 60s
   timeout server 60s
@@ -123,15 +131,17 @@ frontend allowed
   default_backend backend
 frontend refused
   bind 127.0.0.1:${refusedPort} backlog 4096
-  tcp-request connection reject
+  tcp-request ${logs ? "content" : "connection"} reject
   default_backend backend
 backend backend
   server one 127.0.0.1:${lab.backendPort}
 `,
   );
-  const pid = await start(lab, "peer", file, ["-db", "-f", config], port);
+  const into = logs ? `${name}.log` : "/dev/null";
+  const command = ["-c", `exec "$@" >${into}`, "sh", file, "-db", "-f", config];
+  const pid = await start(lab, "peer", "/bin/sh", command, port);
   const version = firstMatch(file, ["-v"], /version (\S+)/);
-  return { name: "haproxy", version, port, refusedPort, pid, forks: false, echoOnly: false };
+  return { name, version, port, refusedPort, pid, forks: false, echoOnly: false };
 }
 
 async function startNginx(lab: Lab): Promise<Peer | undefined> {
