@@ -28,6 +28,7 @@ import type { Wire } from "./platform/wire.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import { DialError } from "./relay/dial.ts";
+import type { Joined, KeepAlives } from "./relay/keep-alive.ts";
 import { buildProxyHeader } from "./relay/proxy-header.ts";
 import { abortCause, type Relay } from "./relay/relay.ts";
 import type { Service } from "./service.ts";
@@ -39,6 +40,7 @@ export interface SharedPorts extends JudgePorts {
   readonly limits: Limits;
   readonly act: Omit<ActPorts, "refusal" | "findFact" | "warn" | "signal">;
   readonly lingers: Lingers;
+  readonly keepAlives: KeepAlives;
   readonly relay: Relay;
   /** Absent = every connection has a Socket. */
   readonly bare: BareAccess | undefined;
@@ -195,10 +197,10 @@ function portsOfAct(connection: Connection): ActPorts {
 /** Joins an allowed client to its service, to the end of the session. */
 async function join(connection: Connection, request: Request): Promise<void> {
   const { client, service, ports, entry, session } = connection;
-  const { target, connectTimeoutMs, idleMs } = service;
+  const { target, connectTimeoutMs, idleMs, keepAliveMs } = service;
   if (target.kind === "exec") return await serveByProgram(connection, target.argv, request);
   const { openFrom } = target;
-  const { wire: backend, backend: dialled } = await target.backends.dial({
+  const dialled = await target.backends.dial({
     connectTimeoutMs,
     signal: session.cut,
     client,
@@ -206,15 +208,19 @@ async function join(connection: Connection, request: Request): Promise<void> {
     ...(openFrom !== undefined && { open: (to: string) => openFrom(request.client.address, to) }),
     ...(target.sendProxy !== undefined && { header: proxyHeader(target.sendProxy, request, entry.id) }),
   });
+  const backend = dialled.wire;
   session.backend = backend;
+  const joined: Joined = { client, backend, keepAliveMs };
+  if (keepAliveMs > 0) ports.keepAlives.watch(joined);
   const joinedAtMs = performance.now();
-  const { upBytes, downBytes, cause } = await ports.relay(client, backend, {
-    idleMs,
-    signal: session.cut,
+  const relayed = await ports.relay(client, backend, { idleMs, signal: session.cut });
+  ports.keepAlives.forget(joined);
+  const { upBytes, downBytes, cause } = relayed;
+  const doubt = target.backends.ended(dialled.backend, relayed, {
+    afterMs: performance.now() - joinedAtMs,
+    hadHeader: target.sendProxy !== undefined,
   });
-  const isByBackend = cause === "backend_closed" || cause === "backend_reset";
-  if (isByBackend && downBytes === 0 && performance.now() - joinedAtMs < quickCloseMs)
-    target.backends.closedAtOnce(dialled);
+  if (doubt !== undefined) ports.journal.warn({ service: service.name, id: entry.id, ...doubt });
   const { detail } = session;
   entry.ended(detail === undefined ? { upBytes, downBytes, cause } : { upBytes, downBytes, cause, detail });
 }

@@ -14,6 +14,7 @@ import {
   descriptorLimit,
   processId,
   setUmask,
+  watchUncaught,
   watchReloadSignal,
   watchStopSignals,
 } from "../platform/process.ts";
@@ -27,6 +28,8 @@ import { Worker } from "../workers/worker.ts";
 import { ownWorker, startWorker } from "../workers/port.ts";
 import type { WorkforceOptions } from "../workers/workforce.ts";
 import { ControlSocket } from "./control-socket.ts";
+import { exit as endProcess } from "../platform/worker-process.ts";
+import { uncaughtTeller } from "../workers/uncaught.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { AddCommand, Io } from "./io.ts";
 import { requireTables } from "./open.ts";
@@ -197,6 +200,7 @@ function workerStarter(
       };
       return await startWorker(birth, answers, programs);
     }
+    watchUncaught(uncaughtTeller(journal, () => endProcess(exitStatus.internal)));
     const worker = new Worker({
       journal,
       programs: localPrograms,

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { parseNetworks } from "../identify/networks.ts";
 import { type BackendEndpoint, type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
+import { findLoops } from "./loops.ts";
 import { parseSyslogAddress } from "../platform/syslog-address.ts";
 import { checkService } from "./service-rules.ts";
 import { durationPattern, parseDuration } from "./units.ts";
@@ -81,6 +82,11 @@ const service = z
       .prefault(0)
       .describe(
         "ends a session without a byte in either direction; 0 = never, and 1m for a UDP service, whose sessions have no other end",
+      ),
+    keepAlive: duration
+      .prefault("2h")
+      .describe(
+        "after so long without a byte the kernel asks whether a side is still there, ten times in ten seconds; 0 = never",
       ),
     decisionTimeout: duration
       .prefault("15s")
@@ -211,7 +217,11 @@ export const schema = z.strictObject({
     .enum(["auto", "fast", "reference"])
     .default("auto")
     .describe("how bytes are copied: past Node's streams, by them, or the first where this Node can"),
-  services: z.record(serviceName, service).default({}).describe("what is listened for, and where it goes"),
+  services: z
+    .record(serviceName, service)
+    .superRefine(areWithoutLoops)
+    .default({})
+    .describe("what is listened for, and where it goes"),
   limits: z
     .strictObject({
       connections: z
@@ -317,6 +327,17 @@ function parsed<Value>(parse: (text: string) => Parsed<Value>) {
     context.issues.push({ code: "custom", input: text, message: `${result.error}; ${result.hint}` });
     return z.NEVER;
   };
+}
+
+function areWithoutLoops(
+  services: Readonly<Record<string, z.output<typeof service>>>,
+  context: z.RefinementCtx,
+): void {
+  for (const name of findLoops(services)) {
+    const message =
+      "the backend is a listener of this daemon, so that every client would come back for ever; write the port of the server itself";
+    context.addIssue({ code: "custom", path: [name, "backend"], message });
+  }
 }
 
 function areNetworks(texts: readonly string[], context: z.RefinementCtx): void {

@@ -49,11 +49,26 @@ export class Limits {
   }
 }
 
+/** How many sockets of each kind a limit of open files allows. */
+export interface Rooms {
+  /** Clients that are served, with a descriptor for the backend each. */
+  readonly clients: number;
+  /** Refused clients that are held, and as many that are being closed. */
+  readonly refused: number;
+  /** Clients whose last bytes are still on their way after the end of their session. */
+  readonly lingering: number;
+}
+
+/** Of refused and of lingering clients; more would be no use to anybody. */
+const maxAside = 1000;
+
 /**
- * How many clients fit into a limit of open files: two descriptors each (client and backend), and a reserve for
- * listeners, tables, logs, lookups and commands, without which Node would close accepted clients in silence.
+ * Divides a limit of open files: two descriptors for each client, one for each that is refused or lingers, and a reserve for
+ * listeners, tables, logs, lookups and commands. Beyond the limit Node would close accepted clients in silence.
  */
-export function clientsFor(maxDescriptors: number): number {
+export function roomsFor(maxDescriptors: number): Rooms {
   const reserve = Math.max(64, Math.ceil(maxDescriptors * 0.05));
-  return Math.max(1, Math.floor((maxDescriptors - reserve) / 2));
+  const aside = Math.min(maxAside, Math.max(1, Math.floor(maxDescriptors * 0.05)));
+  const clients = Math.max(1, Math.floor((maxDescriptors - reserve - 3 * aside) / 2));
+  return { clients, refused: aside, lingering: aside };
 }

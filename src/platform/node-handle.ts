@@ -33,6 +33,8 @@ export interface BareHandle extends Handle {
   getpeername(into: SocketName): number;
   getsockname(into: SocketName): number;
   setNoDelay(isOn: boolean): number;
+  /** Seconds; the last two are not asked for by every Node, and are libuv's own. */
+  setKeepAlive(isOn: boolean, afterSeconds: number, everySeconds: number, times: number): number;
   connect(request: HandleRequest, address: string, port: number): number;
   connect6(request: HandleRequest, address: string, port: number): number;
   shutdown(request: HandleRequest): number;
@@ -204,7 +206,7 @@ function findBareAccess(sample: Handle): BareAccess | undefined {
       readonly streamBaseState: Int32Array;
       readonly kReadBytesOrError: number;
     };
-    const methods = ["getpeername", "getsockname", "setNoDelay", "connect", "connect6", "reset", "close"];
+    const methods = ["getpeername", "getsockname", "setNoDelay", "setKeepAlive", "connect", "connect6", "reset", "close"];
     const isComplete =
       sample instanceof TCP &&
       methods.every(

@@ -28,6 +28,11 @@ export function watchReloadSignal(onReload: () => void): () => void {
   return () => process.off("SIGHUP", onReload);
 }
 
+/** Calls `tell` with every error that nobody has caught; without, the process would end, and all its sessions with it. */
+export function watchUncaught(tell: (error: unknown) => void): void {
+  process.on("uncaughtException", tell);
+}
+
 /** The soft limit of open files. Source: /proc/self/limits, proc(5); 1024, the usual one, where that cannot be read. */
 export function descriptorLimit(): number {
   try {

@@ -101,6 +101,12 @@ export class Wire {
     return this.#socket === undefined ? this.#remoteName().port : this.#socket.remotePort;
   }
 
+  /** Has the kernel ask whether the other side is still there, when nothing has come for so long; ten times, a second apart. */
+  keepAlive(afterMs: number): void {
+    if (this.#handle === undefined) this.#socket?.setKeepAlive(true, afterMs);
+    else this.#handle.setKeepAlive(true, Math.floor(afterMs / 1000), 1, 10);
+  }
+
   /** Ends our direction. Only when nothing that was written waits. */
   end(): void {
     const handle = this.#handle;

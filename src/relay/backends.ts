@@ -2,6 +2,7 @@
 
 import type { Wire } from "../platform/wire.ts";
 import { dial, DialError, type BackendAddress, type DialOptions } from "./dial.ts";
+import type { Relayed } from "./relay.ts";
 
 export interface BackendsOptions {
   /** The first one is preferred; at least one. */
@@ -41,7 +42,21 @@ interface Backend {
   /** One connection is trying a backend whose rest is over; others go elsewhere until it has shown that it works. */
   isOnTrial: boolean;
   quickCloses: number;
+  /** A session has gone both ways and was not ended by the backend at once. */
+  hasKeptOne: boolean;
+  /** It has been said that it may not expect a PROXY header. */
+  isDoubted: boolean;
 }
+
+/** Something that an administrator should look at. */
+export interface Doubt {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** A session that its backend ends so soon has hardly been one. */
+const quickMs = 2000;
 
 /**
  * Health is passive: only what real clients meet counts, nothing ever connects to a backend on its own (mysqld counts a
@@ -62,6 +77,8 @@ export class Backends {
       restsUntilMs: 0,
       isOnTrial: false,
       quickCloses: 0,
+      hasKeptOne: false,
+      isDoubted: false,
     }));
   }
 
@@ -102,10 +119,33 @@ export class Backends {
     throw new DialError("internal", tried, undefined);
   }
 
-  /** Notes that a session was accepted and closed at once; it is counted, not held against the backend. */
-  closedAtOnce(address: BackendAddress): void {
+  /**
+   * Notes how a session ended. A close at once is counted, not held against the backend.
+   *
+   * @param how.afterMs the age of the session
+   * @param how.hadHeader a PROXY header went first
+   * @returns what to say of it: a backend that has never kept a session is asked, once, whether it expects the header
+   */
+  ended(
+    address: BackendAddress,
+    { upBytes, downBytes, cause }: Relayed,
+    how: { readonly afterMs: number; readonly hadHeader: boolean },
+  ): Doubt | undefined {
     const backend = this.#backends.find((each) => each.address === address);
-    if (backend) backend.quickCloses += 1;
+    if (backend === undefined) return undefined;
+    const byBackend = cause === "backend_closed" || cause === "backend_reset";
+    if (!byBackend || how.afterMs > quickMs) {
+      backend.hasKeptOne ||= upBytes > 0 && downBytes > 0;
+      return undefined;
+    }
+    if (downBytes === 0) backend.quickCloses += 1;
+    if (!how.hadHeader || backend.hasKeptOne || backend.isDoubted) return undefined;
+    backend.isDoubted = true;
+    return {
+      code: "proxy-unexpected",
+      message: `${printBackend(address)} has ended its first session, ${Math.round(how.afterMs)} ms after our PROXY header`,
+      hint: 'if it does not expect one, leave "send" out (sshd: use "exec" or "source: client"); mysqld expects it with proxy-protocol-networks',
+    };
   }
 
   health(): readonly BackendHealth[] {
@@ -137,4 +177,9 @@ export class Backends {
  */
 function isGivenUp({ endCause }: DialError): boolean {
   return endCause === "client_gone" || endCause === "drain" || endCause === "kicked";
+}
+
+function printBackend(address: BackendAddress): string {
+  if (address.kind === "unix") return `unix:${address.path.replace("\0", "@")}`;
+  return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
 }

@@ -6,7 +6,7 @@ import { descriptorOf } from "../platform/bound-sockets.ts";
 import { Channel } from "../platform/channel.ts";
 import { localPrograms } from "../platform/commands.ts";
 import { dropPrivileges } from "../platform/privileges.ts";
-import { descriptorLimit, processId, setUmask } from "../platform/process.ts";
+import { descriptorLimit, processId, setUmask, watchUncaught } from "../platform/process.ts";
 import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "../platform/worker-process.ts";
 import { floodOf } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
@@ -14,6 +14,7 @@ import { openSinks } from "../record/sinks.ts";
 import { loadTransparent } from "../relay/transparent.ts";
 import { RemotePrograms } from "./remote-programs.ts";
 import { remoteSources } from "./remote-sources.ts";
+import { uncaughtTeller } from "./uncaught.ts";
 import { Worker } from "./worker.ts";
 import type { Birth, SupervisorCalls, WorkerCalls } from "./port.ts";
 
@@ -86,6 +87,7 @@ async function start({ log, level, flood, relay, recordsRelay, identity }: Birth
   setUmask(0o022); // as tcpd: the commands of rules inherit it
   const sinks = openSinks(log, { pid, hostname: hostname(), environment: ownEnvironment() });
   const journal = new Journal({ sinks, level, flood: floodOf(flood) });
+  watchUncaught(uncaughtTeller(journal, () => exit(70)));
   const worker = new Worker({
     journal,
     programs: identity === undefined ? localPrograms : remote,

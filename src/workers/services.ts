@@ -45,6 +45,7 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
     }),
     connectTimeoutMs: settings.connectTimeout,
     idleMs: settings.idleTimeout,
+    keepAliveMs: settings.keepAlive,
     decisionMs: settings.decisionTimeout,
     maxConnections: Math.ceil(settings.maxConnections / workers),
   };

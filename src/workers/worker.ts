@@ -16,7 +16,7 @@ import { ForwardNames } from "../identify/forward-names.ts";
 import { GatewayWatch } from "../identify/gateway-watch.ts";
 import { Lookups } from "../identify/lookups.ts";
 import type { ListenEndpoint } from "../listen/endpoint.ts";
-import { clientsFor, Limits } from "../listen/limits.ts";
+import { Limits, roomsFor, type Rooms } from "../listen/limits.ts";
 import { Listener } from "../listen/listener.ts";
 import type { Programs } from "../platform/commands.ts";
 import { defaultGateways } from "../platform/gateways.ts";
@@ -25,6 +25,7 @@ import type { Policy } from "../policy.ts";
 import type { Journal } from "../record/journal.ts";
 import { BackendNames } from "../relay/backend-names.ts";
 import type { ChosenRelay } from "../relay/choose.ts";
+import { KeepAlives } from "../relay/keep-alive.ts";
 import type { OpenFrom } from "../relay/transparent.ts";
 import { Throttle } from "../record/throttle.ts";
 import type { Service, UdpService } from "../service.ts";
@@ -54,8 +55,7 @@ const bounds = {
   aclexec: { maxRunning: 64 },
   spawn: { maxRunning: 256 },
   banner: { maxBytes: 64 * 1024, timeoutMs: 5000 },
-  refusal: { maxHeld: 1000, holdMs: 30_000, maxClosing: 1000, closeMs: 5000 },
-  linger: { maxLingering: 1000 },
+  refusal: { holdMs: 30_000, closeMs: 5000 },
   startBurst: 100,
   keepAliveMs: 60_000,
   nameWarnings: { perPeriod: 100, periodMs: 10_000 },
@@ -70,8 +70,10 @@ export class Worker {
   readonly #sessions = new Sessions();
   readonly #listeners = new Map<string, Listener>();
   readonly #datagramListeners: DatagramListeners;
-  readonly #refusals = new Refusals(bounds.refusal);
-  readonly #lingers = new Lingers(bounds.linger);
+  readonly #rooms: Rooms;
+  readonly #refusals: Refusals;
+  readonly #lingers: Lingers;
+  readonly #keepAlives = new KeepAlives();
   readonly #limits = new Limits(0);
   readonly #history = new History();
   readonly #nameWarnings = new Throttle(bounds.nameWarnings);
@@ -89,6 +91,10 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
+    this.#rooms = roomsFor(options.maxDescriptors);
+    const { refused, lingering } = this.#rooms;
+    this.#refusals = new Refusals({ ...bounds.refusal, maxHeld: refused, maxClosing: refused });
+    this.#lingers = new Lingers({ maxLingering: lingering });
     this.#datagramListeners = new DatagramListeners({
       journal: options.journal,
       serviceOf: (key) => this.#udpServices.get(this.#orders?.routes.get(key) ?? ""),
@@ -108,7 +114,7 @@ export class Worker {
     this.#orders = orders;
     const { settings, inlineTables } = orders.policy;
     const { limits } = settings;
-    const maxClients = clientsFor(this.#options.maxDescriptors);
+    const maxClients = this.#rooms.clients;
     this.#limits.resize(
       limits.connections === "auto"
         ? maxClients
@@ -348,6 +354,7 @@ export class Worker {
       lingers: this.#lingers,
       relay: relay.relay,
       bare: relay.bare,
+      keepAlives: this.#keepAlives,
       processId,
       sessions: this.#sessions,
     };

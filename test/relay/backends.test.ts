@@ -6,6 +6,7 @@ import { createServer, Socket, type AddressInfo, type Server } from "node:net";
 import { test, type TestContext } from "node:test";
 
 import { Backends } from "../../src/relay/backends.ts";
+import type { Relayed } from "../../src/relay/relay.ts";
 import { DialError, type BackendAddress } from "../../src/relay/dial.ts";
 
 type Tcp = Extract<BackendAddress, { kind: "tcp" }>;
@@ -163,11 +164,40 @@ test("H11: no local port left is not the backend's fault: it does not rest, and 
   assert.equal(backends.health()[0]?.restsForMs, 0);
 });
 
-test("H3: a session closed at once is counted", async (t) => {
-  const { address } = await listen(t);
+const endings: [because: string, relayed: Omit<Relayed, "upBytes">, afterMs: number, quickCloses: number][] =
+  [
+    ["closed at once, without a word", { downBytes: 0, cause: "backend_closed" }, 5, 1],
+    ["reset at once", { downBytes: 0, cause: "backend_reset" }, 5, 1],
+    ["it has said something", { downBytes: 9, cause: "backend_closed" }, 5, 0],
+    ["it has listened for a while", { downBytes: 0, cause: "backend_closed" }, 5000, 0],
+    ["the client has gone", { downBytes: 0, cause: "client_closed" }, 5, 0],
+  ];
+for (const [because, relayed, afterMs, quickCloses] of endings) {
+  test(`H3: a session that its backend closes at once is counted: ${because}`, () => {
+    const address = { kind: "tcp", host: "127.0.0.1", port: 1 } as const;
+    const backends = new Backends({ addresses: [address] });
+    const end = { upBytes: 0, ...relayed };
+    assert.equal(backends.ended(address, end, { afterMs, hadHeader: false }), undefined);
+    assert.equal(backends.health()[0]?.quickCloses, quickCloses);
+  });
+}
+
+test("C5: a backend that ends its first session right after a PROXY header is doubted, once", () => {
+  const address = { kind: "tcp", host: "127.0.0.1", port: 3306 } as const;
+  const refusing = { upBytes: 60, downBytes: 90, cause: "backend_closed" } as const;
+  const how = { afterMs: 3, hadHeader: true };
   const backends = new Backends({ addresses: [address] });
-  backends.closedAtOnce(address);
-  assert.equal(backends.health()[0]?.quickCloses, 1);
+  const doubt = backends.ended(address, refusing, how);
+  assert.match(
+    doubt?.message ?? "",
+    /^127\.0\.0\.1:3306 has ended its first session, 3 ms after our PROXY header$/,
+  );
+  assert.match(doubt?.hint ?? "", /proxy-protocol-networks/);
+  assert.equal(backends.ended(address, refusing, how), undefined);
+
+  const proven = new Backends({ addresses: [address] });
+  proven.ended(address, { ...refusing, cause: "client_closed" }, how);
+  assert.equal(proven.ended(address, refusing, how), undefined);
 });
 
 test("H9: nothing connects to a backend on its own", async (t) => {

@@ -1,0 +1,238 @@
+/** What the whole daemon must survive: throws, strange clients, few descriptors; each by both relays where bytes move. */
+
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { test, type TestContext } from "node:test";
+import { control } from "../support/control.ts";
+import { type LogLine, RunningDaemon } from "../support/daemon.ts";
+import { ask, open, startBackend, talk } from "../support/peers.ts";
+
+const relays = ["fast", "reference"] as const;
+
+const service = (relay: string, more: string): string =>
+  `names: {reverse: never}\nrelay: ${relay}\nservices: {sshd: {listen: ["127.0.0.1:0"], ${more}}}\n`;
+
+/** Becomes the daemon, with a low limit of open files. */
+const fewFiles = ["/bin/sh", "-c", 'ulimit -n 256; exec "$0" "$@"'];
+
+function count(daemon: RunningDaemon, event: string): number {
+  return daemon.records.filter((record) => record.event === event).length;
+}
+
+/** Every connection has one record when it was decided and one when it ended; a refusal is both. */
+function assertWholeRecords(daemon: RunningDaemon, connections: number): void {
+  const ids = (...events: string[]): (string | undefined)[] =>
+    daemon.records.filter(({ event }) => events.includes(event)).map(({ id }) => id);
+  assert.equal(new Set(ids("accept", "twist", "refuse")).size, connections);
+  assert.equal(ids("accept", "twist", "refuse").length, connections);
+  assert.equal(ids("end").length, ids("accept", "twist").length);
+  assert.deepEqual(new Set(ids("end")), new Set(ids("accept", "twist")));
+}
+
+for (const relay of relays) {
+  test(`H7: maxConnections is given back on every way to end, by the ${relay} relay`, async (t) => {
+    // What the client says is what the backend does.
+    const backend = await startBackend(t, (socket) => {
+      socket.once("data", (chunk: Buffer) => {
+        if (chunk.toString() === "reset") socket.resetAndDestroy();
+        else if (chunk.toString() === "close") socket.end();
+        else socket.write("here");
+      });
+      socket.on("end", () => socket.end());
+    });
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: service(relay, `backend: "${backend.address}", maxConnections: 1, idleTimeout: 400ms`).replace(
+        "services: {",
+        'services: {gone: {listen: ["127.0.0.1:0"], backend: "127.0.0.1:1", maxConnections: 1}, ',
+      ),
+      allow: "sshd: 127.0.0.67: twist /bin/echo twisted\nsshd: 127.0.0.68: aclexec /bin/false\n",
+      deny: "sshd: 127.0.0.66\n",
+    });
+    const port = daemon.port("sshd");
+    const gone = daemon.port("gone");
+    const said = async (word: string): Promise<Socket> => {
+      const socket = await open(t, port);
+      socket.write(word);
+      return socket;
+    };
+    const ways: [cause: string, end: () => Promise<unknown>][] = [
+      ["client_closed", () => talk(port, { say: "hello" })],
+      ["client_reset", async () => (await served(await said("hello"))).resetAndDestroy()],
+      ["backend_reset", () => said("reset")],
+      ["backend_closed", async () => once((await said("close")).resume(), "end")],
+      ["idle_timeout", () => said("hello")],
+      ["kicked", async () => (await served(await said("hello")), kickAll(daemon))],
+      ["handed_over", () => talk(port, { from: "127.0.0.67" })],
+      ["rule", () => talk(port, { from: "127.0.0.66", isHalfClosed: false })],
+      ["rule", () => talk(port, { from: "127.0.0.68", isHalfClosed: false })],
+      ["backend_refused", () => talk(gone, { isHalfClosed: false })],
+      ["backend_refused", () => talk(gone, { isHalfClosed: false })],
+    ];
+    for (const [cause, end] of ways) {
+      const before = new Set(daemon.records);
+      await end();
+      await daemon.find((record) => !before.has(record) && (record.cause ?? record.reason) === cause);
+    }
+    assert.deepEqual(await talk(port, { say: "last" }), { text: "here", end: "end" });
+    await daemon.find(() => count(daemon, "end") + count(daemon, "refuse") === ways.length + 1);
+    assert.equal(daemon.records.filter(({ reason }) => reason === "limit").length, 0);
+    assertWholeRecords(daemon, ways.length + 1);
+  });
+
+  test(`D16: the record of an end has the addresses that were there at accept, by the ${relay} relay`, async (t) => {
+    const backend = await startBackend(t);
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: service(relay, `backend: "${backend.address}"`),
+      allow: "",
+      deny: "",
+    });
+    const ports: (number | undefined)[] = [];
+    for (const end of [(socket: Socket) => socket.end(), (socket: Socket) => socket.resetAndDestroy()]) {
+      const socket = await open(t, daemon.port("sshd"));
+      assert.equal(await ask(socket, "hello"), "hello");
+      ports.push(socket.localPort);
+      end(socket);
+    }
+    await daemon.find(() => count(daemon, "end") === 2);
+    const places = (event: string) =>
+      daemon.records
+        .filter((record) => record.event === event)
+        .map(({ id, client, server }) => ({ id, client, server }))
+        .toSorted(byId);
+    assert.deepEqual(places("end"), places("accept").toSorted(byId));
+    assert.deepEqual(
+      places("end").map(({ client }) => client),
+      ports.map((port) => ({ address: "127.0.0.1", port })),
+    );
+  });
+}
+
+function byId(one: { id: string | undefined }, other: { id: string | undefined }): number {
+  return (one.id ?? "").localeCompare(other.id ?? "");
+}
+
+/** The client after its first answer. */
+async function served(socket: Socket): Promise<Socket> {
+  await once(socket, "data");
+  return socket;
+}
+
+async function kickAll(daemon: RunningDaemon): Promise<void> {
+  const { id } = daemon.records.findLast(({ event }) => event === "accept") ?? {};
+  await control(daemon, "DELETE", `/v1/sessions/${id}`);
+}
+
+for (const workers of [0, 1]) {
+  test(`D17: an error that nobody catches is told and counted, and open sessions go on (${workers} workers)`, async (t) => {
+    const backend = await startBackend(t);
+    // Planted where no code of ours is: in a signal handler.
+    const plant = "process.on('SIGUSR2', () => { throw new Error('planted') })";
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: `${service("auto", `backend: "${backend.address}"`)}process: {workers: ${workers}}\n`,
+      allow: "",
+      deny: "",
+      environment: { NODE_OPTIONS: `--import "data:text/javascript,${encodeURIComponent(plant)}"` },
+    });
+    const session = await open(t, daemon.port("sshd"));
+    assert.equal(await ask(session, "before"), "before");
+    const [pid = 0] = daemon.workers();
+    for (const number of [1, 2]) {
+      process.kill(pid, "SIGUSR2");
+      const told = await daemon.find(
+        ({ message }) => typeof message === "string" && message.startsWith(`error number ${number} `),
+      );
+      assert.deepEqual([told["code"], told.level], ["uncaught", "error"]);
+      assert.match(String(told["message"]), /Error: planted/);
+    }
+    assert.equal(await ask(session, "after"), "after");
+    assert.equal((await talk(daemon.port("sshd"), { say: "next" })).text, "next");
+    assert.deepEqual(daemon.workers(), [pid]);
+  });
+}
+
+test("C5: a backend that takes a PROXY header for nonsense is named in the log, with what to write", async (t) => {
+  const backend = await startBackend(t, (socket) => {
+    socket.write("SSH-2.0-test\r\n");
+    socket.once("data", () => socket.end("Invalid SSH identification string.\r\n"));
+  });
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service("auto", `backend: "${backend.address}", proxyProtocol: {send: v1}`),
+    allow: "",
+    deny: "",
+  });
+  for (let round = 0; round < 3; round += 1) await talk(daemon.port("sshd"), { isHalfClosed: false });
+  const doubt = await daemon.find(({ code }) => code === "proxy-unexpected");
+  assert.match(String(doubt["hint"]), /leave "send" out/);
+  await daemon.find(() => count(daemon, "end") === 3);
+  assert.equal(daemon.records.filter(({ code }) => code === "proxy-unexpected").length, 1);
+});
+
+/** The answer of every client that comes is "reset", "silence", or what it was told. */
+async function flood(t: TestContext, port: number, clients: number, from: string): Promise<Socket[]> {
+  const sockets = Array.from({ length: clients }, () => {
+    const socket = connect({ port, host: "127.0.0.1", localAddress: from });
+    socket.on("error", () => undefined);
+    t.after(() => socket.destroy());
+    return socket;
+  });
+  await Promise.all(
+    sockets.map(
+      (socket) => new Promise<void>((done) => socket.once("connect", done).once("close", () => done())),
+    ),
+  );
+  return sockets;
+}
+
+for (const refuse of ["hold", "close"]) {
+  test(`I7, E3: with 256 descriptors, 600 refused clients (${refuse}) keep no allowed client out`, async (t) => {
+    const backend = await startBackend(t);
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: service("auto", `backend: "${backend.address}", refuse: ${refuse}`),
+      allow: "sshd: 127.0.0.1\n",
+      deny: "ALL: ALL\n",
+      before: fewFiles,
+    });
+    const port = daemon.port("sshd");
+    const session = await open(t, port);
+    assert.equal(await ask(session, "before"), "before");
+    await flood(t, port, 600, "127.0.0.66");
+    await daemon.find(() => count(daemon, "refuse") === 600);
+    for (let client = 0; client < 20; client += 1)
+      assert.equal((await talk(port, { say: "in" })).text, "in", `client ${client}`);
+    assert.equal(await ask(session, "after"), "after");
+  });
+}
+
+for (const relay of relays) {
+  test(`I7: with 256 descriptors, 600 silent clients are served or reset, each with its records, by the ${relay} relay`, async (t) => {
+    const backend = await startBackend(t);
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: service(relay, `backend: "${backend.address}"`),
+      allow: "",
+      deny: "",
+      before: fewFiles,
+    });
+    const port = daemon.port("sshd");
+    assert.equal((await talk(port, { say: "warm" })).text, "warm");
+    await daemon.find(() => count(daemon, "end") === 1);
+    const before = daemon.descriptors();
+    const sockets = await flood(t, port, 600, "127.0.0.1");
+    await daemon.find(() => count(daemon, "accept") + count(daemon, "refuse") === 601);
+    const limited = daemon.records.filter(({ reason }) => reason === "limit").length;
+    assert.ok(limited > 400 && limited < 600, `${limited} over the limit`);
+    for (const socket of sockets) socket.destroy();
+    await daemon.find(() => count(daemon, "end") + count(daemon, "refuse") === 601);
+    const causes = new Set(daemon.records.flatMap(({ cause }: LogLine) => cause ?? []));
+    assert.deepEqual([...causes], ["client_closed"]);
+    assertWholeRecords(daemon, 601);
+    assert.equal(daemon.descriptors(), before);
+    assert.equal((await talk(port, { say: "again" })).text, "again");
+  });
+}
