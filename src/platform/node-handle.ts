@@ -206,7 +206,16 @@ function findBareAccess(sample: Handle): BareAccess | undefined {
       readonly streamBaseState: Int32Array;
       readonly kReadBytesOrError: number;
     };
-    const methods = ["getpeername", "getsockname", "setNoDelay", "setKeepAlive", "connect", "connect6", "reset", "close"];
+    const methods = [
+      "getpeername",
+      "getsockname",
+      "setNoDelay",
+      "setKeepAlive",
+      "connect",
+      "connect6",
+      "reset",
+      "close",
+    ];
     const isComplete =
       sample instanceof TCP &&
       methods.every(

@@ -2,11 +2,13 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { readFileSync, writeFileSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { control } from "../support/control.ts";
 import { type LogLine, RunningDaemon } from "../support/daemon.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
+import { freePort } from "../support/program.ts";
 
 const relays = ["fast", "reference"] as const;
 
@@ -63,7 +65,7 @@ for (const relay of relays) {
       ["backend_reset", () => said("reset")],
       ["backend_closed", async () => once((await said("close")).resume(), "end")],
       ["idle_timeout", () => said("hello")],
-      ["kicked", async () => (await served(await said("hello")), kickAll(daemon))],
+      ["kicked", async () => await kick(daemon, await said("hello"))],
       ["handed_over", () => talk(port, { from: "127.0.0.67" })],
       ["rule", () => talk(port, { from: "127.0.0.66", isHalfClosed: false })],
       ["rule", () => talk(port, { from: "127.0.0.68", isHalfClosed: false })],
@@ -120,9 +122,9 @@ async function served(socket: Socket): Promise<Socket> {
   return socket;
 }
 
-async function kickAll(daemon: RunningDaemon): Promise<void> {
-  const { id } = daemon.records.findLast(({ event }) => event === "accept") ?? {};
-  await control(daemon, "DELETE", `/v1/sessions/${id}`);
+async function kick(daemon: RunningDaemon, { localPort }: Socket): Promise<void> {
+  const { id } = await daemon.find(({ event, client }) => event === "accept" && client?.port === localPort);
+  assert.equal((await control(daemon, "DELETE", `/v1/sessions/${id}`)).status, 200);
 }
 
 for (const workers of [0, 1]) {
@@ -236,3 +238,131 @@ for (const relay of relays) {
     assert.equal((await talk(port, { say: "again" })).text, "again");
   });
 }
+
+for (const refuse of ["reset", "close"]) {
+  test(`E1, E2: refuse: ${refuse} takes the same time whether or not the client has spoken`, async (t) => {
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: service("auto", `backend: "127.0.0.1:1", refuse: ${refuse}`),
+      deny: "ALL: ALL\n",
+    });
+    const port = daemon.port("sshd");
+    const medians: number[] = [];
+    for (const say of ["", "GET / HTTP/1.0\r\n\r\n"]) {
+      const times: number[] = [];
+      for (let round = 0; round < 30; round += 1) {
+        const startedMs = performance.now();
+        const { end } = await talk(port, { say, isHalfClosed: false });
+        times.push(performance.now() - startedMs);
+        assert.equal(end, refuse === "reset" ? "ECONNRESET" : "end");
+      }
+      medians.push(times.toSorted((one, other) => one - other)[15] ?? 0);
+    }
+    const [silent = 0, spoken = 0] = medians;
+    assert.ok(Math.abs(silent - spoken) < 30, `${silent} ms and ${spoken} ms`);
+  });
+}
+
+/** The whole of it: REFUSED=10000 npm run test:one test/daemon/hard-cases.test.ts */
+const refusals = Number(process.env["REFUSED"] ?? 1000);
+
+test(`E5: of ${refusals} refused clients not one reaches the backend`, async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    deny: "ALL: ALL\n",
+  });
+  for (let left = refusals; left > 0; left -= 50)
+    await Promise.all(
+      Array.from({ length: Math.min(50, left) }, () => talk(daemon.port("sshd"), { isHalfClosed: false })),
+    );
+  await daemon.find(() => count(daemon, "refuse") === refusals);
+  assert.equal(backend.connections, 0);
+});
+
+test("E4: while tables are edited and the daemon reloads and drains, a client that no table lets in is never let in", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    allow: "sshd: 127.0.0.1\n",
+    deny: "ALL: ALL\n",
+  });
+  const port = daemon.port("sshd");
+  let isOver = false;
+  const ends = new Set<string>();
+  const knocking = (async () => {
+    while (!isOver) ends.add((await talk(port, { from: "127.0.0.66", isHalfClosed: false })).end);
+  })();
+  for (let round = 0; round < 20; round += 1) {
+    writeFileSync(daemon.denyFile, round % 2 === 0 ? "sshd: ALL\n" : "ALL: ALL\n");
+    daemon.process.kill("SIGHUP");
+    assert.equal((await talk(port, { say: "in" })).text, "in");
+  }
+  const session = await open(t, port);
+  assert.equal(await ask(session, "before"), "before");
+  daemon.process.kill("SIGTERM");
+  await daemon.find(({ event }) => event === "draining");
+  assert.equal(await ask(session, "after"), "after");
+  isOver = true;
+  await knocking;
+  session.destroy();
+  await daemon.exited();
+  assert.ok(
+    [...ends].every((end) => end === "ECONNRESET" || end === "ECONNREFUSED"),
+    [...ends].join(),
+  );
+  const letIn = daemon.records.filter(
+    ({ event, client }) => event === "accept" && client?.address === "127.0.0.66",
+  );
+  assert.deepEqual(letIn, []);
+});
+
+test("H8: a backend that failed rests while another serves, and is preferred again when its rest is over", async (t) => {
+  const second = await startBackend(t, (socket) => void socket.end("second"));
+  const port = await freePort();
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service("auto", `backend: ["127.0.0.1:${port}", "${second.address}"]`),
+    allow: "",
+    deny: "",
+  });
+  const answer = async (): Promise<string> => (await talk(daemon.port("sshd"))).text;
+  assert.equal(await answer(), "second");
+  const failedAtMs = Date.now();
+  let served = 0;
+  const first = createServer((socket) => {
+    served += 1;
+    socket.end("first");
+  });
+  await new Promise<void>((resolve) => first.listen(port, "127.0.0.1", resolve));
+  t.after(() => void first.close());
+  assert.equal(await answer(), "second");
+  assert.equal(served, 0, "nobody knocks at a backend that rests");
+  while ((await answer()) !== "first") {
+    assert.ok(Date.now() - failedAtMs < 10_000, "it still rests");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  assert.ok(Date.now() - failedAtMs > 4000);
+  assert.equal(await answer(), "first");
+});
+
+test("D12: 3000 idle sessions cost no more than 15 KiB each, and are listed within a second", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address }, allow: "", deny: "" });
+  const port = daemon.port("sshd");
+  const resident = (): number =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${daemon.workers()[0]}/status`, "utf8"))?.[1]) * 1024;
+  for (let batch = 0; batch < 10; batch += 1)
+    for (const socket of await flood(t, port, 100, "127.0.0.1")) socket.destroy();
+  await daemon.find(() => count(daemon, "end") === 1000);
+  const before = resident();
+  for (let batch = 0; batch < 30; batch += 1) await flood(t, port, 100, "127.0.0.1");
+  await daemon.find(() => count(daemon, "accept") === 4000);
+  const each = (resident() - before) / 3000;
+  t.diagnostic(`${Math.round(each)} bytes a session`);
+  assert.ok(each < 15 * 1024, `${each} bytes`);
+  const startedMs = performance.now();
+  const { body } = await control(daemon, "GET", "/v1/sessions");
+  assert.ok(performance.now() - startedMs < 1000);
+  assert.equal((body["sessions"] as unknown[]).length, 3000);
+});
