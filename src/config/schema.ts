@@ -3,7 +3,6 @@
 import { z } from "zod";
 import { parseNetworks } from "../identify/networks.ts";
 import { type BackendEndpoint, type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
-import { findLoops } from "./loops.ts";
 import { parseSyslogAddress } from "../platform/syslog-address.ts";
 import { checkService } from "./service-rules.ts";
 import { durationPattern, parseDuration } from "./units.ts";
@@ -217,11 +216,7 @@ export const schema = z.strictObject({
     .enum(["auto", "fast", "reference"])
     .default("auto")
     .describe("how bytes are copied: past Node's streams, by them, or the first where this Node can"),
-  services: z
-    .record(serviceName, service)
-    .superRefine(areWithoutLoops)
-    .default({})
-    .describe("what is listened for, and where it goes"),
+  services: z.record(serviceName, service).default({}).describe("what is listened for, and where it goes"),
   limits: z
     .strictObject({
       connections: z
@@ -327,17 +322,6 @@ function parsed<Value>(parse: (text: string) => Parsed<Value>) {
     context.issues.push({ code: "custom", input: text, message: `${result.error}; ${result.hint}` });
     return z.NEVER;
   };
-}
-
-function areWithoutLoops(
-  services: Readonly<Record<string, z.output<typeof service>>>,
-  context: z.RefinementCtx,
-): void {
-  for (const name of findLoops(services)) {
-    const message =
-      "the backend is a listener of this daemon, so that every client would come back for ever; write the port of the server itself";
-    context.addIssue({ code: "custom", path: [name, "backend"], message });
-  }
 }
 
 function areNetworks(texts: readonly string[], context: z.RefinementCtx): void {

@@ -84,7 +84,8 @@ function deliver(socket: Socket, { delivered, lost }: Delivery): Writable {
   return new Writable({
     write(chunk: Buffer, _encoding, done): void {
       if (wasReset(handleOf(socket))) {
-        // A write that fails destroys the socket, with the peer's last words unread.
+        // A write that fails destroys the socket, with the peer's last words unread; this one fails when they are read.
+        socket.once("close", () => done(new Error("the connection was reset")));
         if (socket.readableEnded) lost();
         else socket.once("end", lost);
         return;

@@ -123,7 +123,14 @@ for (const [who, yaml] of starters) {
     const daemon = await daemonWith(t, yaml, exec);
     const options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
     const { status, out, err } = await run("/usr/bin/ssh", [
-      ...["-F", "none", "-b", clientAddress, "-i", join(folder, "user"), "-p", String(daemon.port("ftpd"))],
+      "-F",
+      "none",
+      "-b",
+      clientAddress,
+      "-i",
+      join(folder, "user"),
+      "-p",
+      String(daemon.port("ftpd")),
       ...options.flatMap((option) => ["-o", option]),
       `${userInfo().username}@127.0.0.1`,
       "echo $SSH_CONNECTION; exit 5",
@@ -147,7 +154,14 @@ for (const [who, yaml] of starters) {
       const daemon = await daemonWith(t, yaml, ["/usr/sbin/vsftpd", conf]);
       const target = join(folder, "got");
       const { status, err } = await run("/usr/bin/curl", [
-        ...["-sS", "-m", "20", "--interface", clientAddress, ...options, "-o", target],
+        "-sS",
+        "-m",
+        "20",
+        "--interface",
+        clientAddress,
+        ...options,
+        "-o",
+        target,
         `ftp://127.0.0.1:${daemon.port("ftpd")}/file`,
       ]);
       assert.equal(status, 0, err);

@@ -48,9 +48,17 @@ async function startMariadb(): Promise<number> {
   const port = await freePort();
   const context = { after: (clean: () => unknown) => cleaning.unshift(clean) } as unknown as TestContext;
   const server = startServer(context, "/usr/sbin/mariadbd", [
-    ...["--no-defaults", data, `--socket=${folder}/my.sock`, `--port=${port}`, "--bind-address=127.0.0.1"],
-    ...[`--pid-file=${folder}/pid`, "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M"],
-    ...["--performance-schema=1", "--proxy-protocol-networks=127.0.0.1", `--init-file=${folder}/init.sql`],
+    "--no-defaults",
+    data,
+    `--socket=${folder}/my.sock`,
+    `--port=${port}`,
+    "--bind-address=127.0.0.1",
+    `--pid-file=${folder}/pid`,
+    "--innodb-buffer-pool-size=16M",
+    "--innodb-log-file-size=8M",
+    "--performance-schema=1",
+    "--proxy-protocol-networks=127.0.0.1",
+    `--init-file=${folder}/init.sql`,
     ...asMysql,
   ]);
   cleaning.push(() => rmSync(folder, { recursive: true, force: true }));

@@ -45,7 +45,14 @@ async function login(folder: string, port: number): Promise<Finished> {
     "ConnectTimeout=5",
   ];
   return await run("/usr/bin/ssh", [
-    ...["-F", "none", "-b", "127.0.0.1", "-i", join(folder, "user"), "-p", String(port)],
+    "-F",
+    "none",
+    "-b",
+    "127.0.0.1",
+    "-i",
+    join(folder, "user"),
+    "-p",
+    String(port),
     ...options.flatMap((option) => ["-o", option]),
     `${userInfo().username}@127.0.0.1`,
     "echo in",

@@ -84,3 +84,19 @@ async function readSome(socket: Socket, bytes: number): Promise<void> {
   });
   if (socket.readableLength > 0) await once(socket, "readable");
 }
+
+for (const [name, relay] of relays) {
+  test(`D4: ${name} relay: words after an end, to a peer that is gone, do not keep the session`, async () => {
+    for (let round = 0; round < rounds; round += 1) {
+      const session = await startSession({ relay });
+      const { client, backend } = session;
+      backend.on("error", () => undefined).end();
+      client.on("error", () => undefined).end(Buffer.alloc(1_000_000));
+      await once(client.resume(), "end");
+      backend.resetAndDestroy();
+      const { cause } = await session.done;
+      assert.match(cause, /^backend_/);
+      await session.close();
+    }
+  });
+}
