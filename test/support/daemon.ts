@@ -193,6 +193,11 @@ export class RunningDaemon {
     return children === "" ? [pid] : children.split(" ").map(Number);
   }
 
+  /** Descriptors that the first worker has open, who serves; a spare one may come at any time. */
+  servingDescriptors(): number {
+    return readdirSync(`/proc/${this.workers()[0]}/fd`).length;
+  }
+
   /** Descriptors that the daemon and its workers have open. */
   descriptors(): number {
     const pids = new Set([this.process.pid ?? 0, ...this.workers()]);
