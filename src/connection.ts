@@ -225,9 +225,6 @@ async function join(connection: Connection, request: Request): Promise<void> {
   entry.ended(detail === undefined ? { upBytes, downBytes, cause } : { upBytes, downBytes, cause, detail });
 }
 
-/** A backend that ends a session so soon, and without a word, may be ill: it is counted. */
-const quickCloseMs = 1000;
-
 /** Hands the client's socket to the service's program, inetd style, and waits for its end. */
 async function serveByProgram(
   connection: Connection,
