@@ -42,8 +42,6 @@ interface Backend {
   /** One connection is trying a backend whose rest is over; others go elsewhere until it has shown that it works. */
   isOnTrial: boolean;
   quickCloses: number;
-  /** A session has gone both ways and was not ended by the backend at once. */
-  hasKeptOne: boolean;
   /** It has been said that it may not expect a PROXY header. */
   isDoubted: boolean;
 }
@@ -77,7 +75,6 @@ export class Backends {
       restsUntilMs: 0,
       isOnTrial: false,
       quickCloses: 0,
-      hasKeptOne: false,
       isDoubted: false,
     }));
   }
@@ -124,7 +121,7 @@ export class Backends {
    *
    * @param how.afterMs the age of the session
    * @param how.hadHeader a PROXY header went first
-   * @returns what to say of it: a backend that has never kept a session is asked, once, whether it expects the header
+   * @returns what to say of it: one that ends a session before the client has said a word may not expect the header; told once
    */
   ended(
     address: BackendAddress,
@@ -134,16 +131,14 @@ export class Backends {
     const backend = this.#backends.find((each) => each.address === address);
     if (backend === undefined) return undefined;
     const byBackend = cause === "backend_closed" || cause === "backend_reset";
-    if (!byBackend || how.afterMs > quickMs) {
-      backend.hasKeptOne ||= upBytes > 0 && downBytes > 0;
-      return undefined;
-    }
+    if (!byBackend || how.afterMs > quickMs) return undefined;
     if (downBytes === 0) backend.quickCloses += 1;
-    if (!how.hadHeader || backend.hasKeptOne || backend.isDoubted) return undefined;
+    // Once the client has spoken, it may be the end of an ordinary short session.
+    if (!how.hadHeader || upBytes > 0 || backend.isDoubted) return undefined;
     backend.isDoubted = true;
     return {
       code: "proxy-unexpected",
-      message: `${printBackend(address)} has ended its first session, ${Math.round(how.afterMs)} ms after our PROXY header`,
+      message: `${printBackend(address)} has ended a session ${Math.round(how.afterMs)} ms after our PROXY header, before the client spoke`,
       hint: 'if it does not expect one, leave "send" out (sshd: use "exec" or "source: client"); mysqld expects it with proxy-protocol-networks',
     };
   }

@@ -31,18 +31,22 @@ async function capture(t: TestContext, ports: readonly number[]): Promise<Captur
   t.after(() => program.kill());
   const first = new Map<string, number>();
   const last = new Map<string, number>();
+  const finished = new Map<string, number>();
   const looking = new Set<() => void>();
   createInterface({ input: program.stdout }).on("line", (line) => {
     const [, from, to, flags = "", seq, dataEnd] = packetForm.exec(line) ?? [];
     if (seq === undefined) return;
     if (flags.includes("S")) first.set(`${from} ${to}`, Number(seq));
-    else last.set(`${from} ${to}`, Number(dataEnd ?? seq)); // a FIN may come with data
+    else if (flags.includes("F"))
+      finished.set(`${from} ${to}`, Number(dataEnd ?? seq)); // a FIN may come with data
+    else last.set(`${from} ${to}`, Number(seq));
     for (const look of looking) look();
   });
   for await (const [chunk] of on(program.stderr)) if (String(chunk).includes("listening on")) break;
   return {
     bytes: (from, to) => {
-      const [begin, end] = [first.get(`${from} ${to}`), last.get(`${from} ${to}`)];
+      const key = `${from} ${to}`;
+      const [begin, end] = [first.get(key), finished.get(key) ?? last.get(key)]; // a reset may come after a FIN
       if (begin === undefined || end === undefined) return undefined;
       return (end - begin - 1 + 2 ** 32) % 2 ** 32; // the SYN counts as one
     },
