@@ -1,7 +1,11 @@
 #!/usr/bin/env node
 /** The program: arguments in, exit status out; nothing else reads process.argv. */
 
-import { runCli } from "./cli/cli.ts";
+// SIGHUP ends a process that does not hear it, and a daemon that still loads its modules has settings that are new anyhow.
+// With other commands it stays what it is: the terminal has gone.
+if (process.argv[2] === "run") process.on("SIGHUP", () => undefined);
+
+const { runCli } = await import("./cli/cli.ts");
 
 process.exitCode = await runCli({
   arguments: process.argv.slice(2),

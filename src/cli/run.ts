@@ -94,7 +94,11 @@ export async function runDaemon(
   io: Io,
   onReady?: (addresses: readonly string[]) => void,
 ): Promise<number> {
-  const policy = await readPolicy(read);
+  const signals = watchSignals();
+  const policy = await readPolicy(read).catch((cause: unknown) => {
+    signals.close();
+    throw cause;
+  });
   const { settings } = policy;
   const { sockets, problems } = listenDescriptors(io.environment);
   closeInherited(new Set(sockets.map(({ fd }) => fd)));
@@ -107,7 +111,6 @@ export async function runDaemon(
   });
   const onTrouble = (message: string): void => journal.warn({ code: "service-manager", message });
   const manager = notifier(io.environment, onTrouble);
-  const signals = watchSignals();
   let watchdog: NodeJS.Timeout | undefined;
   const control = new ControlSocket(settings.control, journal);
   try {

@@ -170,6 +170,26 @@ test("G11: a storm of SIGHUP makes a few reloads, and one during the stop does n
   assert.equal(await daemon.exited(), 0);
 });
 
+test("G11: SIGHUP during the start neither ends the daemon nor is lost", async (t) => {
+  const backend = await startBackend(t);
+  // From the moment that the program hears SIGHUP: bit 0 of the caught signals in proc(5).
+  const catchesHangup = (pid: number): boolean =>
+    /^SigCgt:\s+[0-9a-f]*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  let hangups = 0;
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: head + service("sshd", 0, backend.address),
+    whileStarting: (child) => {
+      if (child.exitCode !== null || !catchesHangup(child.pid ?? 0)) return;
+      child.kill("SIGHUP");
+      hangups += 1;
+    },
+  });
+  assert.ok(hangups > 0, "a SIGHUP came before it was ready");
+  assert.equal((await talk(daemon.port("sshd"), { say: "alive" })).text, "alive");
+  assert.equal(await daemon.end("SIGTERM"), 0);
+});
+
 test(`G8: ${reloads} reloads under load refuse no good client and let no bad one in`, async (t) => {
   const backend = await startBackend(t);
   const one = head + service("sshd", 0, backend.address);

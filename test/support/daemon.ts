@@ -53,6 +53,8 @@ export interface StartOptions {
   readonly before?: readonly string[];
   /** A descriptor of ours that it gets as 3. */
   readonly passed?: number;
+  /** Called every few milliseconds until it is ready. */
+  readonly whileStarting?: (child: ChildProcess) => void;
   /** Another built program than dist/main.js. */
   readonly program?: string;
   /** Of the folder with the tables; absent = ours alone. */
@@ -121,7 +123,11 @@ export class RunningDaemon {
       await daemon.#kill();
       rmSync(folder, { recursive: true, force: true });
     });
-    const isReady = await Promise.race([daemon.find(({ event }) => event === "ready"), daemon.#exited]);
+    const looks = setInterval(() => options.whileStarting?.(child), 5);
+    const isReady = await Promise.race([
+      daemon.find(({ event }) => event === "ready"),
+      daemon.#exited,
+    ]).finally(() => clearInterval(looks));
     if (typeof isReady !== "object" || isReady === null)
       throw new Error(`the daemon ended at once: ${daemon.errors}`);
     return daemon;
