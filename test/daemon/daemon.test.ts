@@ -69,6 +69,7 @@ test("an edit counts for the very next connection, and the session that is open 
   assert.equal(await ask(session, "after"), "after");
   writeFileSync(daemon.allowFile, "sshd: 127.0.0.1\n");
   assert.equal((await talk(port, { say: "again" })).text, "again");
+  await daemon.find(({ event, generation }) => event === "tables" && generation === 3); // records come a moment later
   const tables = daemon.records.filter(({ event }) => event === "tables");
   assert.deepEqual(
     tables.map(({ generation }) => generation),
