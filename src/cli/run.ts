@@ -12,6 +12,7 @@ import { closeInherited } from "../platform/descriptors.ts";
 import { dropPrivileges, findWorkerIdentity } from "../platform/privileges.ts";
 import {
   descriptorLimit,
+  heapLimit,
   processId,
   setUmask,
   watchUncaught,
@@ -210,7 +211,7 @@ function workerStarter(
       relay: await openRelay(relay, journal),
       sources: loadTransparent,
       processId: processId(),
-      maxDescriptors: descriptorLimit(),
+      means: { maxDescriptors: descriptorLimit(), maxHeapBytes: heapLimit() },
       onTables: (news) => void answers.tables(news, undefined),
     });
     return ownWorker(worker, processId());

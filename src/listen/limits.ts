@@ -59,16 +59,33 @@ export interface Rooms {
   readonly lingering: number;
 }
 
+/** What the process may use. */
+export interface Means {
+  /** Limit of open files. */
+  readonly maxDescriptors: number;
+  /** Limit of the JavaScript heap, in bytes. */
+  readonly maxHeapBytes: number;
+}
+
+/** Heap that a client may need at worst, with timers, look-ups and records under way; an idle session has a tenth of it. */
+const heapBytesPerClient = 16 * 1024;
+
+/** Heap of the program itself, with small tables. */
+const ownHeapBytes = 48 * 1024 * 1024;
+
 /** Of refused and of lingering clients; more would be no use to anybody. */
 const maxAside = 1000;
 
 /**
  * Divides a limit of open files: two descriptors for each client, one for each that is refused or lingers, and a reserve for
- * listeners, tables, logs, lookups and commands. Beyond the limit Node would close accepted clients in silence.
+ * listeners, tables, logs, lookups and commands. Beyond the limit Node would close accepted clients in silence. Clients may fill
+ * half of the heap that the program leaves, since the end of the heap is the end of the process; tables have the other half.
  */
-export function roomsFor(maxDescriptors: number): Rooms {
+export function roomsFor({ maxDescriptors, maxHeapBytes }: Means): Rooms {
   const reserve = Math.max(64, Math.ceil(maxDescriptors * 0.05));
   const aside = Math.min(maxAside, Math.max(1, Math.floor(maxDescriptors * 0.05)));
-  const clients = Math.max(1, Math.floor((maxDescriptors - reserve - 3 * aside) / 2));
+  const byDescriptors = Math.floor((maxDescriptors - reserve - 3 * aside) / 2);
+  const byHeap = Math.floor((maxHeapBytes - ownHeapBytes) / 2 / heapBytesPerClient);
+  const clients = Math.max(1, Math.min(byDescriptors, byHeap));
   return { clients, refused: aside, lingering: aside };
 }

@@ -1,6 +1,7 @@
 /** What the process is told and allowed by the machine: stop signals, and how many descriptors it may open. */
 
 import { readFileSync } from "node:fs";
+import { getHeapStatistics } from "node:v8";
 
 export type StopSignal = "SIGTERM" | "SIGINT" | "SIGQUIT";
 
@@ -41,6 +42,11 @@ export function descriptorLimit(): number {
   } catch {
     return 1024;
   }
+}
+
+/** Limit of the JavaScript heap in bytes: V8's own, from the memory of the machine or the container, or --max-old-space-size. */
+export function heapLimit(): number {
+  return getHeapStatistics().heap_size_limit;
 }
 
 /** Our process id: what %p expands to, and what the tag of a syslog line carries. */

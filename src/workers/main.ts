@@ -6,7 +6,7 @@ import { descriptorOf } from "../platform/bound-sockets.ts";
 import { Channel } from "../platform/channel.ts";
 import { localPrograms } from "../platform/commands.ts";
 import { dropPrivileges } from "../platform/privileges.ts";
-import { descriptorLimit, processId, setUmask, watchUncaught } from "../platform/process.ts";
+import { descriptorLimit, heapLimit, processId, setUmask, watchUncaught } from "../platform/process.ts";
 import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "../platform/worker-process.ts";
 import { floodOf } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
@@ -94,7 +94,7 @@ async function start({ log, level, flood, relay, recordsRelay, identity }: Birth
     relay: await openRelay(relay, recordsRelay ? journal : undefined),
     sources: identity === undefined ? loadTransparent : async () => remoteOpenFrom,
     processId: pid,
-    maxDescriptors: descriptorLimit(),
+    means: { maxDescriptors: descriptorLimit(), maxHeapBytes: heapLimit() },
     onTables: (news) => void tell("tables", news),
   });
   let told = 0;

@@ -16,7 +16,7 @@ import { ForwardNames } from "../identify/forward-names.ts";
 import { GatewayWatch } from "../identify/gateway-watch.ts";
 import { Lookups } from "../identify/lookups.ts";
 import type { ListenEndpoint } from "../listen/endpoint.ts";
-import { Limits, roomsFor, type Rooms } from "../listen/limits.ts";
+import { Limits, type Means, roomsFor, type Rooms } from "../listen/limits.ts";
 import { Listener } from "../listen/listener.ts";
 import type { Programs } from "../platform/commands.ts";
 import { defaultGateways } from "../platform/gateways.ts";
@@ -44,8 +44,8 @@ export interface WorkerOptions {
   /** Finds what makes sockets from clients' addresses, for services with `source: client`. */
   readonly sources: () => Promise<OpenFrom>;
   readonly processId: number;
-  /** How many files this process may have open. */
-  readonly maxDescriptors: number;
+  /** What this process may use; it bounds the clients. */
+  readonly means: Means;
   /** Hears of every change of the tables, the first one included. */
   readonly onTables: (news: TablesNews) => void;
 }
@@ -91,7 +91,7 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    this.#rooms = roomsFor(options.maxDescriptors);
+    this.#rooms = roomsFor(options.means);
     const { refused, lingering } = this.#rooms;
     this.#refusals = new Refusals({ ...bounds.refusal, maxHeld: refused, maxClosing: refused });
     this.#lingers = new Lingers({ maxLingering: lingering });

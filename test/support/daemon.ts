@@ -159,7 +159,7 @@ export class RunningDaemon {
     return Number(port);
   }
 
-  /** The first record that fits, now or when it comes; rejects after ten seconds. */
+  /** The first record that fits, now or when it comes; rejects after twenty seconds, since a start may take long on a busy machine. */
   async find(fits: (record: LogLine) => boolean): Promise<LogLine> {
     return await new Promise((resolve, reject) => {
       const limit = setTimeout(() => {
@@ -169,7 +169,7 @@ export class RunningDaemon {
             `no such record among\n${this.records.map((record) => JSON.stringify(record)).join("\n")}\n${this.errors}`,
           ),
         );
-      }, 10_000);
+      }, 20_000);
       const look = (): void => {
         const found = this.records.find(fits);
         if (found === undefined) return;
