@@ -127,8 +127,9 @@ function record(client: Client, { verdict, request, generation }: Decision): boo
  */
 function carryOut({ entry, ports }: Client, effects: readonly Effect[], rule?: RuleReference): void {
   const warn = warner(entry, ports);
+  let spawned: Promise<void> | undefined;
   for (const effect of effects) {
-    if (effect.kind === "spawn") ports.spawns.start(effect.command, warn);
+    if (effect.kind === "spawn") spawned = ports.spawns.start(effect.command, warn, spawned);
     if (effect.kind === "banners")
       warn(`banners: not sent on a UDP service (${rule === undefined ? "" : `${rule.file}:${rule.line}`})`);
   }

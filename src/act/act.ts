@@ -54,8 +54,10 @@ export async function act(
   ports: ActPorts,
 ): Promise<Acted> {
   let lingerSeconds: number | undefined;
+  let spawned: Promise<void> | undefined;
   for (const effect of verdict.effects) {
     if (effect.kind === "linger") lingerSeconds = effect.seconds;
+    else if (effect.kind === "spawn") spawned = ports.spawns.start(effect.command, ports.warn, spawned);
     else {
       const failure = await carryOut(effect, client, request, ports);
       if (failure !== undefined) return fail(client, failure);
@@ -73,14 +75,13 @@ export async function act(
 }
 
 async function carryOut(
-  effect: Exclude<Effect, { kind: "linger" }>,
+  effect: Exclude<Effect, { kind: "linger" | "spawn" }>,
   client: Socket,
   request: Request,
   ports: ActPorts,
 ): Promise<string | undefined> {
   if (effect.kind === "banners") return await greet(effect, client, request, ports);
-  if (effect.kind === "spawn") ports.spawns.start(effect.command, ports.warn);
-  else client.setKeepAlive(true, ports.keepAliveMs);
+  client.setKeepAlive(true, ports.keepAliveMs);
   return undefined;
 }
 

@@ -7,7 +7,8 @@ import { shellProgram } from "./shell.ts";
 
 /**
  * Starts `spawn` commands: descriptors 0, 1 and 2 on /dev/null, SIGHUP ignored, exit status ignored, as hosts_options(5) says.
- * libwrap waits for the shell; we do not, so that a slow command delays nobody. Bounded in number for the whole daemon.
+ * libwrap waits for the shell; we do not, so that a slow command delays no client, but the commands of one rule keep their order.
+ * Bounded in number for the whole daemon.
  */
 export class Spawns {
   readonly #programs: Programs;
@@ -27,15 +28,14 @@ export class Spawns {
    * Starts one command and does not wait for it.
    *
    * @param warn is told when it could not be started, which changes nothing for the connection
+   * @param before the command of the same rule that must have ended first
+   * @returns resolves when it has ended, or could not be started; never rejects
    */
-  start(command: Command, warn: (message: string) => void): void {
+  async start(command: Command, warn: (message: string) => void, before?: Promise<void>): Promise<void> {
     if (!this.#room.take())
       return warn(`spawn "${command.line}": too many commands are running, not started`);
-    void this.#run(command, warn);
-  }
-
-  async #run(command: Command, warn: (message: string) => void): Promise<void> {
     try {
+      if (before !== undefined) await before;
       const running = await this.#programs.start({ ...shellProgram(command), ignoresHangup: true });
       await running.ended;
     } catch (error) {

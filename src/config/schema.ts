@@ -222,7 +222,9 @@ export const schema = z.strictObject({
       connections: z
         .union([z.literal("auto"), z.int().positive()])
         .default("auto")
-        .describe("clients of all services at once; auto: from the limits of descriptors and heap, with a reserve"),
+        .describe(
+          "clients of all services at once; auto: from the limits of descriptors and heap, with a reserve",
+        ),
       startsPerMinute: z
         .int()
         .positive()

@@ -53,13 +53,13 @@ interface Flood {
 /** The first flood of new peers that is quick enough, or the last of five: what else runs on the machine is none of our doing. */
 async function quickest(
   t: TestContext,
-  withinMs: number,
+  isQuick: (seen: Flood) => boolean,
   flood: (round: number) => Promise<Flood>,
 ): Promise<Flood> {
   for (let round = 1; ; round++) {
     const seen = await flood(round);
     t.diagnostic(`round ${round}: ${JSON.stringify(seen)}`);
-    if (seen.longestMs < withinMs || round === 5) return seen;
+    if (isQuick(seen) || round === 5) return seen;
   }
 }
 
@@ -67,7 +67,11 @@ const options = { reverse: "needed", hostsFile: "/etc/hosts", identTimeoutMs: 10
 
 test("F6: 1,000 new peers at once with DNS at 200 ms are all named and decided within 1 s", async (t) => {
   const lookups = new Lookups({ ...options, timeoutMs: 1000, servers: [await slowDns(t, "200")] });
-  const best = await quickest(t, 1000, (round) => flood(lookups, 1000, round));
+  const best = await quickest(
+    t,
+    ({ lastMs }) => lastMs < 1000,
+    (round) => flood(lookups, 1000, round),
+  );
   lookups.close();
   assert.deepEqual(best.statuses, { ok: 1000 });
   assert.ok(best.lastMs < 1000);
@@ -75,7 +79,11 @@ test("F6: 1,000 new peers at once with DNS at 200 ms are all named and decided w
 
 test("F1, F6: 200 new peers at once with DNS silent are each decided at the limit + 50 ms", async (t) => {
   const lookups = new Lookups({ ...options, timeoutMs: 1000, servers: [await slowDns(t, "silent")] });
-  const best = await quickest(t, 1050, (round) => flood(lookups, 200, round));
+  const best = await quickest(
+    t,
+    ({ longestMs }) => longestMs < 1050,
+    (round) => flood(lookups, 200, round),
+  );
   lookups.close();
   assert.deepEqual(best.statuses, { timeout: 200 });
   assert.ok(best.longestMs < 1050);
