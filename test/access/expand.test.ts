@@ -1,7 +1,7 @@
 /** %-sequences: hosts_access(5) % EXPANSIONS. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { expand, MAX_EXPANSION } from "../../src/access/expand.ts";
+import { expand, MAX_EXPANSION, withLate } from "../../src/access/expand.ts";
 import type { Request } from "../../src/access/types.ts";
 
 const known: Request = {
@@ -67,6 +67,15 @@ test("where a fact is needed, what is done stands on one side and what is left o
     rest: "%n %h",
     problems: ["unrecognized %q"],
   });
+});
+
+test("a fact that an option asked for is noted as late, once; no other is", () => {
+  const late = withLate(fresh, { kind: "user", isLate: true });
+  assert.deepEqual(late, { ...fresh, late: ["user"] });
+  assert.deepEqual(withLate(late, { kind: "clientName", isLate: true }).late, ["user", "clientName"]);
+  assert.equal(withLate(late, { kind: "user", isLate: true }), late);
+  assert.equal(withLate(fresh, { kind: "clientName" }), fresh);
+  assert.equal(withLate(fresh, { kind: "aclexec", command: { line: "x", environment: {} } }), fresh);
 });
 
 test("a value is not expanded again", () => {
