@@ -74,11 +74,13 @@ export async function serve(client: Wire, service: Service, ports: SharedPorts):
     if (peer === undefined) return void entry.refused({ reason: "aborted" });
     if (place === undefined) return void entry.refused({ reason: "limit" });
     const asked = { daemon, client: from, server: at, processId: ports.processId };
-    const decision = await judge(connection, asked, clientFinder(connection));
+    const judging = judge(connection, asked, clientFinder(connection));
+    const decision = judging instanceof Promise ? await judging : judging; // most need nobody's answer
     record(connection, decision);
     if (ports.journal.hasAudit) await waitForAudit(connection);
     nameLater(connection, decision);
-    const acted = await carryOut(connection, decision);
+    const acting = carryOut(connection, decision);
+    const acted = acting instanceof Promise ? await acting : acting;
     if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
     if (acted.kind !== "relay") return await finish(connection, acted);
     if (acted.lingerSeconds !== undefined) ports.lingers.watch(client.socket(), acted.lingerSeconds);
@@ -205,8 +207,8 @@ async function join(connection: Connection, request: Request): Promise<void> {
     signal: session.cut,
     client,
     bare: ports.bare,
-    ...(openFrom !== undefined && { open: (to: string) => openFrom(request.client.address, to) }),
-    ...(target.sendProxy !== undefined && { header: proxyHeader(target.sendProxy, request, entry.id) }),
+    open: openFrom && ((to) => openFrom(request.client.address, to)),
+    header: target.sendProxy && proxyHeader(target.sendProxy, request, entry.id),
   });
   const backend = dialled.wire;
   session.backend = backend;
@@ -221,8 +223,7 @@ async function join(connection: Connection, request: Request): Promise<void> {
     hadHeader: target.sendProxy !== undefined,
   });
   if (doubt !== undefined) ports.journal.warn({ service: service.name, id: entry.id, ...doubt });
-  const { detail } = session;
-  entry.ended(detail === undefined ? { upBytes, downBytes, cause } : { upBytes, downBytes, cause, detail });
+  entry.ended({ upBytes, downBytes, cause, detail: session.detail });
 }
 
 /** Hands the client's socket to the service's program, inetd style, and waits for its end. */

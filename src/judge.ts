@@ -6,7 +6,7 @@ import type { Aclexecs } from "./act/aclexec.ts";
 import type { LiveTables } from "./config/live.ts";
 import type { ForwardNames } from "./identify/forward-names.ts";
 import type { Lookups } from "./identify/lookups.ts";
-import { type Deadline, startDeadline } from "./platform/deadline.ts";
+import { startDeadline } from "./platform/deadline.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
 import type { Session } from "./sessions.ts";
@@ -50,32 +50,46 @@ export class DecisionTimeout extends Error {
  * Asks the tables about the client, finds what they need, and asks again; every round adds a fact, so it ends.
  *
  * @param findClient absent = the peer is the client
- * @throws DecisionTimeout, and whatever `findClient` throws
+ * @returns the decision itself where the tables are at rest and need nothing: most do, and a promise and a timer for each would
+ *   cost more than the decision
+ * @throws as the promise rejects: DecisionTimeout, and whatever `findClient` throws
  */
-export async function judge(judged: Judged, peer: Request, findClient?: FindClient): Promise<Decision> {
+export function judge(judged: Judged, peer: Request, findClient?: FindClient): Decision | Promise<Decision> {
+  if (findClient !== undefined) return judgeInTime(judged, peer, findClient);
+  const { ports } = judged;
+  const generation = ports.tables.fresh();
+  if (generation === undefined) return judgeInTime(judged, peer);
+  const request = withForwardNames(peer, ports);
+  const step = decide(generation.tables, request);
+  if (step.kind === "need") return judgeInTime(judged, peer);
+  return decided(judged, step, request, generation.number);
+}
+
+async function judgeInTime(judged: Judged, peer: Request, findClient?: FindClient): Promise<Decision> {
   const { ports, session } = judged;
   const { decisionMs } = judged.service;
-  let deadline: Deadline | undefined; // most decisions need none: a timer for each would cost more than they do
-  const limit = (): AbortSignal => (deadline ??= startDeadline(decisionMs, session.cut.signal)).signal;
+  const { signal, clear } = startDeadline(decisionMs, session.cut.signal);
   try {
-    let request = findClient === undefined ? peer : await findClient(peer, limit());
+    let request = findClient === undefined ? peer : await findClient(peer, signal);
     request = withForwardNames(request, ports);
-    const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(limit()));
+    const { tables, number } = ports.tables.fresh() ?? (await ports.tables.settled(signal));
     for (;;) {
       const step = decide(tables, request);
-      if (step.kind !== "need") {
-        if (step.kind !== "refuse") session.judged = request;
-        return { verdict: step, request, generation: number };
-      }
-      request = await findFact(judged, step.fact, request, limit());
-      limit().throwIfAborted();
+      if (step.kind !== "need") return decided(judged, step, request, number);
+      request = await findFact(judged, step.fact, request, signal);
+      signal.throwIfAborted();
     }
   } catch (cause) {
-    if (deadline?.signal.aborted !== true) throw cause;
+    if (!signal.aborted) throw cause;
     throw new DecisionTimeout(`no verdict within ${decisionMs} ms`, { cause });
   } finally {
-    deadline?.clear();
+    clear();
   }
+}
+
+function decided({ session }: Judged, verdict: Verdict, request: Request, generation: number): Decision {
+  if (verdict.kind !== "refuse") session.judged = request;
+  return { verdict, request, generation };
 }
 
 /** Finds one fact: by asking the network, or by a command of `aclexec`. Never rejects; a fact is "unknown" at worst. */

@@ -1,27 +1,35 @@
 /** Looks at table files and reads them whole, without ever waiting for a FIFO or a device. */
 
-import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
 import type { Source } from "../access/types.ts";
 import { ClockSteps } from "../platform/clock-steps.ts";
 
-/** What the kernel tells of the file that a path leads to; two equal ones mean the same content, after `racyMs`. */
+/**
+ * What the kernel tells of the file that a path leads to; two equal ones mean the same content, after `racyMs`.
+ *
+ * Every decision asks for two of them, so they are plain numbers: times are good to a quarter of a microsecond, which is far
+ * finer than `racyMs`, and an inode beyond 2^53 is told apart by its times.
+ */
 export interface FileState {
-  readonly device: bigint;
-  readonly inode: bigint;
+  readonly device: number;
+  readonly inode: number;
   readonly size: number;
-  readonly modifiedNs: bigint;
+  /** Since the epoch, by the wall clock. */
+  readonly modifiedMs: number;
   /** Also moved by a rename, chmod or chown. */
-  readonly changedNs: bigint;
+  readonly changedMs: number;
   readonly isFile: boolean;
 }
 
 /** "missing", or the reason why we cannot even look. */
 export type Looked = FileState | "missing" | { readonly unreadable: string };
 
+const noThrow = { throwIfNoEntry: false } as const;
+
 /** Looks at a path, symbolic links followed. */
 export function look(path: string): Looked {
   try {
-    const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+    const stats = statSync(path, noThrow);
     return stats === undefined ? "missing" : stateOf(stats);
   } catch (cause) {
     return { unreadable: reasonOf(cause) };
@@ -35,8 +43,8 @@ export function isSameState(before: Looked, after: Looked): boolean {
   return (
     before.inode === after.inode &&
     before.size === after.size &&
-    before.modifiedNs === after.modifiedNs &&
-    before.changedNs === after.changedNs &&
+    before.modifiedMs === after.modifiedMs &&
+    before.changedMs === after.changedMs &&
     before.device === after.device
   );
 }
@@ -63,13 +71,13 @@ export function readWhole(
     };
   }
   try {
-    const stats = fstatSync(descriptor, { bigint: true });
+    const stats = fstatSync(descriptor);
     const state = stateOf(stats);
     if (stats.isDirectory()) return { source: { kind: "text", bytes: new Uint8Array() }, state };
     if (!state.isFile) return unreadable("not a regular file", state);
     if (state.size > maxBytes) return unreadable(`larger than ${maxBytes} bytes`, state);
     const bytes = readBytes(descriptor, state.size);
-    const after = stateOf(fstatSync(descriptor, { bigint: true }));
+    const after = stateOf(fstatSync(descriptor));
     return bytes.length === state.size && isSameState(state, after)
       ? { source: { kind: "text", bytes }, state }
       : unreadable("it changed while we read it", after);
@@ -109,19 +117,19 @@ export function readTail(path: string): Uint8Array {
 export function ageMs(state: Looked): number {
   const steadyMs = clock.steadyForMs();
   if (state === "missing" || "unreadable" in state) return 0;
-  const touchedNs = state.changedNs > state.modifiedNs ? state.changedNs : state.modifiedNs;
-  return Math.max(0, Math.min(Date.now() - Number(touchedNs / 1_000_000n), steadyMs));
+  const touchedMs = Math.floor(Math.max(state.changedMs, state.modifiedMs));
+  return Math.max(0, Math.min(Date.now() - touchedMs, steadyMs));
 }
 
 const clock = new ClockSteps();
 
-function stateOf(stats: BigIntStats): FileState {
+function stateOf(stats: Stats): FileState {
   return {
     device: stats.dev,
     inode: stats.ino,
-    size: Number(stats.size),
-    modifiedNs: stats.mtimeNs,
-    changedNs: stats.ctimeNs,
+    size: stats.size,
+    modifiedMs: stats.mtimeMs,
+    changedMs: stats.ctimeMs,
     isFile: stats.isFile(),
   };
 }

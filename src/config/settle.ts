@@ -33,7 +33,7 @@ export function quietNeededMs(before: Reading | undefined, after: Reading): numb
   if (!isPresent(after.state)) return settleMs.unfinished;
   if (isPresent(before.state) && isSame(before.bytes, after.bytes)) return settleMs.complete;
   if (!isWhole(after.bytes)) return settleMs.unfinished;
-  if (after.state.changedNs > after.state.modifiedNs) return settleMs.complete;
+  if (after.state.changedMs > after.state.modifiedMs) return settleMs.complete;
   if (!isPresent(before.state) || before.state.inode !== after.state.inode) return settleMs.replaced;
   if (startsWith(after.bytes, before.bytes)) return settleMs.complete;
   return startsWith(before.bytes, after.bytes) ? settleMs.unfinished : settleMs.rewritten;
@@ -47,7 +47,7 @@ export function quietNeededMs(before: Reading | undefined, after: Reading): numb
 export function quietNeededUnreadMs(before: Looked | undefined, after: Looked, tail: Uint8Array): number {
   if (before === undefined) return settleMs.complete;
   if (!isPresent(after) || !isWhole(tail)) return settleMs.unfinished;
-  if (after.changedNs > after.modifiedNs) return settleMs.complete;
+  if (after.changedMs > after.modifiedMs) return settleMs.complete;
   if (!isPresent(before) || before.inode !== after.inode) return settleMs.replaced;
   return after.size > before.size ? settleMs.complete : settleMs.unfinished;
 }

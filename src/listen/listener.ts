@@ -120,7 +120,8 @@ export class Listener {
     } catch (cause) {
       throw new ListenError(options.endpoint, cause);
     }
-    if (bare !== undefined) acceptBare(server, bare, (handle) => onConnection(Wire.bare(bare, handle)));
+    if (bare !== undefined)
+      acceptBare(server, bare, (handle, local) => onConnection(Wire.bare(bare, handle, local)));
     // An accept that fails (ECONNABORTED, EMFILE) is not the end of the listener.
     server.on("error", () => undefined);
     return new Listener(server);

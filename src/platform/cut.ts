@@ -5,7 +5,8 @@ export class Cut {
   /** Why; undefined until it has happened. */
   reason: unknown;
   aborted = false;
-  readonly #hearers = new Set<() => void>();
+  /** Two or three at most: those of a dial, a relay and a lookup. */
+  readonly #hearers: (() => void)[] = [];
   #controller: AbortController | undefined;
 
   /** For what knows nothing else. */
@@ -21,8 +22,11 @@ export class Cut {
    * @returns stops hearing; may be called more than once
    */
   hear(heard: () => void): () => void {
-    this.#hearers.add(heard);
-    return () => void this.#hearers.delete(heard);
+    this.#hearers.push(heard);
+    return () => {
+      const at = this.#hearers.indexOf(heard);
+      if (at >= 0) this.#hearers.splice(at, 1);
+    };
   }
 
   /** A second call does nothing. */
@@ -31,6 +35,6 @@ export class Cut {
     this.aborted = true;
     this.reason = reason;
     this.#controller?.abort(reason);
-    for (const heard of this.#hearers) heard();
+    while (this.#hearers.length > 0) this.#hearers.shift()?.(); // one may stop another, or itself
   }
 }

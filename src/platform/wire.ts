@@ -1,6 +1,6 @@
 /** One connection: a bare handle of libuv as long as that will do, Node's Socket as soon as somebody asks for one. */
 
-import { isIPv6, Socket, type SocketConstructorOpts } from "node:net";
+import { isIPv4, Socket, type SocketConstructorOpts } from "node:net";
 
 import type { BareAccess, BareHandle, SocketName } from "./node-handle.ts";
 import { reset } from "./reset.ts";
@@ -28,9 +28,15 @@ export class Wire {
     this.#socket = socket?.on("error", heard);
   }
 
-  /** A connection of TCP that nobody reads. */
-  static bare(access: BareAccess, handle: BareHandle): Wire {
-    return new Wire(access, handle);
+  /**
+   * A connection of TCP that nobody reads, as `acceptBare` gives it.
+   *
+   * @param local its local end, where that is known
+   */
+  static bare(access: BareAccess, handle: BareHandle, local?: SocketName): Wire {
+    const wire = new Wire(access, handle);
+    wire.#local = local;
+    return wire;
   }
 
   static of(socket: Socket): Wire {
@@ -53,10 +59,13 @@ export class Wire {
     const handle = access.open();
     const request = new access.ConnectRequest();
     request.oncomplete = connected;
-    const status = isIPv6(address)
-      ? handle.connect6(request, address, port)
-      : handle.connect(request, address, port);
-    if (status === 0) return new Wire(access, handle);
+    const status = isIPv4(address)
+      ? handle.connect(request, address, port)
+      : handle.connect6(request, address, port);
+    if (status === 0) {
+      handle.setNoDelay(true);
+      return new Wire(access, handle);
+    }
     handle.close();
     return status;
   }

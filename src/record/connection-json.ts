@@ -1,5 +1,6 @@
-/** Writes the records that every connection has as JSON, byte for byte as pino writes them, in a third of its time. */
+/** Writes the records that every connection has as JSON, byte for byte as the form of pino's lines has them, in a third of the time. */
 import { isoTime } from "../platform/syslog.ts";
+import { escapeRaw } from "./escape.ts";
 import type { AcceptFields, EndFields, LogRecord, RefuseFields, RulePlace, Side } from "./records.ts";
 
 /**
@@ -70,5 +71,5 @@ function number(value: number | null): string {
 const plain = /^[ !#-[\]-~]*$/;
 
 function json(text: string): string {
-  return plain.test(text) ? `"${text}"` : JSON.stringify(text);
+  return plain.test(text) ? `"${text}"` : escapeRaw(JSON.stringify(text));
 }

@@ -5,6 +5,9 @@ const NOT_IN_A_WORD = /[^!#-&*-?A-[\]-_a-~]/gu;
 /** Printable ASCII but quotes and backslash. */
 const NOT_IN_A_PHRASE = /[^ !#-[\]-~]/gu;
 
+/** Characters that JSON may carry raw, but that some readers take for the end of a line or for a command to a terminal. */
+const RAW_IN_JSON = /[\u007f-\u009f\u2028\u2029]/gu;
+
 /** Longer texts from outside are cut here, in characters; host names and user names are far shorter. */
 const MAX_WORD = 256;
 const MAX_PHRASE = 2048;
@@ -29,6 +32,11 @@ export function escapePhrase(text: string): string {
   return shorten(text, MAX_PHRASE).replace(NOT_IN_A_PHRASE, (one) =>
     one === '"' || one === "\\" ? `\\${one}` : hex(one),
   );
+}
+
+/** Escapes what JSON leaves raw and a reader of lines may trip over; the text stays the same JSON. */
+export function escapeRaw(json: string): string {
+  return json.replace(RAW_IN_JSON, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 function shorten(text: string, max: number): string {

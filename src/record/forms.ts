@@ -6,7 +6,7 @@ import type { Severity } from "../access/types.ts";
 import type { SyslogMessage } from "../platform/syslog.ts";
 import { formatRfc3164, formatRfc5424, isoTime, priority, SYSLOG_LEVELS } from "../platform/syslog.ts";
 import { connectionJson } from "./connection-json.ts";
-import { escapeWord } from "./escape.ts";
+import { escapeRaw, escapeWord } from "./escape.ts";
 import type { Form } from "./queued-sink.ts";
 import type { Fields, Level, LogRecord } from "./records.ts";
 import { sentence } from "./words.ts";
@@ -31,9 +31,6 @@ const NEAREST_LEVEL = [
   "info",
   "debug",
 ] as const satisfies readonly Level[];
-
-/** Characters that JSON may carry raw, but that some readers take for the end of a line or for a command to a terminal. */
-const RAW_IN_JSON = /[\u007f-\u009f\u2028\u2029]/gu;
 
 /** `TIME TAG[PID]: SENTENCE`, time in UTC as RFC 3339 writes it. */
 export function textForm(pid: number): Form {
@@ -67,7 +64,7 @@ export function jsonForm(): Form {
   return (record) => {
     if (record.sentencesOnly === true) return undefined;
     const known = connectionJson(record);
-    if (known !== undefined) return known.replace(RAW_IN_JSON, asEscape);
+    if (known !== undefined) return known;
     const { severity, fields } = record;
     timeMs = record.timeMs;
     if (severity === undefined) logger[record.level](fields);
@@ -76,7 +73,7 @@ export function jsonForm(): Form {
         ...fields,
         severity: severityText(severity),
       });
-    return line.replace(RAW_IN_JSON, asEscape);
+    return escapeRaw(line);
   };
 }
 
@@ -94,10 +91,7 @@ export function prettyForm(options: { readonly isColoured: boolean }): Form {
     const line = json(record);
     if (line === undefined) return undefined;
     // pino-pretty writes the fields down again, and the raw characters with them.
-    return pretty({ ...(JSON.parse(line) as object), sentence: sentence(record.fields) }).replace(
-      RAW_IN_JSON,
-      asEscape,
-    );
+    return escapeRaw(pretty({ ...(JSON.parse(line) as object), sentence: sentence(record.fields) }));
   };
 }
 
@@ -155,8 +149,4 @@ function dataOf(fields: Fields): [string, string][] {
   if ("downBytes" in fields) add("downBytes", fields.downBytes);
   if ("generation" in fields) add("generation", fields.generation);
   return data;
-}
-
-function asEscape(character: string): string {
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }

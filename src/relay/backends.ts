@@ -95,10 +95,17 @@ export class Backends {
       const connectTimeoutMs = Math.max(1, leftMs / (order.length - index));
       backend.isOnTrial = backend.failures > 0;
       try {
+        // Field by field: an object of one shape is made many times faster than one of others' pieces.
+        const { signal, client, bare, keepAliveMs, header, open } = options;
         const wire = await dial(backend.address, {
-          ...options,
-          ...(resolve && { resolve }),
           connectTimeoutMs,
+          signal,
+          client,
+          bare,
+          keepAliveMs,
+          header,
+          open,
+          resolve,
         });
         backend.failures = 0;
         backend.restsUntilMs = 0;

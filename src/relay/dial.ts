@@ -32,22 +32,22 @@ export interface DialOptions {
   /** Time for everything together: the name and every address of it. */
   readonly connectTimeoutMs: number;
   /** Aborting cancels the dial; the reason is the cause to report: `abort("client_gone")`. */
-  readonly signal?: Stop;
+  readonly signal?: Stop | undefined;
   /** The client that waits, paused: if the dial takes long and it goes away meanwhile, the dial ends as client_gone. */
-  readonly client?: Wire;
+  readonly client?: Wire | undefined;
   /** Connects without a Socket where that will do; absent = always with one. */
   readonly bare?: BareAccess | undefined;
   /** After so long without a byte the kernel asks whether the backend is still there; absent = it does not ask. */
-  readonly keepAliveMs?: number;
+  readonly keepAliveMs?: number | undefined;
   /** Written first, in one write, as soon as the backend is connected: a PROXY header. */
-  readonly header?: Uint8Array;
+  readonly header?: Uint8Array | undefined;
   /**
    * Makes the socket for a numeric address, in place of a plain one: `source: client`. What it throws is this address's
    * failure; there is no fall-back.
    */
-  readonly open?: (address: string) => Socket | Promise<Socket>;
+  readonly open?: ((address: string) => Socket | Promise<Socket>) | undefined;
   /** Finds the addresses of a name in the order in which they are tried; default: the system's resolver. */
-  readonly resolve?: (host: string, signal: AbortSignal) => Promise<readonly string[]>;
+  readonly resolve?: ((host: string, signal: AbortSignal) => Promise<readonly string[]>) | undefined;
 }
 
 /** Thrown by `dial`: no address of the backend could be reached, or nobody waits for it any more. */
@@ -83,15 +83,13 @@ export async function dial(backend: BackendAddress, options: DialOptions): Promi
   if (signal?.aborted) throw new DialError(failure({ code: "ECANCELED" }, signal), [], signal.reason);
   if (client?.destroyed) throw new DialError("client_gone", [], client.socket().errored);
   const deadlineMs = performance.now() + options.connectTimeoutMs;
-  const found = await findTargets(backend, options);
+  const finding = findTargets(backend, options);
+  const found = finding instanceof Promise ? await finding : finding;
   const tried = [...found.tried];
   let failed = found.failed;
   for (const [index, target] of found.targets.entries()) {
-    const outcome = await attempt(
-      target,
-      (deadlineMs - performance.now()) / (found.targets.length - index),
-      options,
-    );
+    const leftMs = index === 0 ? options.connectTimeoutMs : deadlineMs - performance.now();
+    const outcome = await attempt(target, leftMs / (found.targets.length - index), options);
     if (outcome instanceof Wire) {
       if (options.keepAliveMs !== undefined) outcome.socket().setKeepAlive(true, options.keepAliveMs);
       if (options.header) outcome.socket().write(options.header);
@@ -117,14 +115,22 @@ interface Targets {
   readonly failed: Failed;
 }
 
-async function findTargets(backend: BackendAddress, options: DialOptions): Promise<Targets> {
-  const none = { tried: [], failed: { code: "ENOTFOUND" } };
-  if (backend.kind === "unix") return { ...none, targets: [{ path: backend.path }] };
+/** Known at once where nothing has to be resolved. */
+function findTargets(backend: BackendAddress, options: DialOptions): Targets | Promise<Targets> {
+  if (backend.kind === "unix") return known({ path: backend.path });
   const { host, port } = backend;
-  if (isIP(host) !== 0) return { ...none, targets: [{ host, port }] };
+  return isIP(host) === 0 ? resolveTargets(host, port, options) : known({ host, port });
+}
+
+function known(target: Target): Targets {
+  return { targets: [target], tried: [], failed: { code: "ENOTFOUND" } };
+}
+
+async function resolveTargets(host: string, port: number, options: DialOptions): Promise<Targets> {
   const found = await resolveInTime(host, options);
   if ("code" in found) return { targets: [], tried: [`${host} ${found.code}`], failed: found };
-  return { ...none, targets: found.map((address) => ({ host: address, port })) };
+  const targets = found.map((address) => ({ host: address, port }));
+  return { targets, tried: [], failed: { code: "ENOTFOUND" } };
 }
 
 /** Stops waiting when patience ends, whatever the resolver goes on to do. */
@@ -151,10 +157,18 @@ async function resolveBySystem(host: string): Promise<readonly string[]> {
   return (await lookup(host, { all: true })).map(({ address }) => address);
 }
 
-async function attempt(target: Target, limitMs: number, options: DialOptions): Promise<Wire | Failed> {
+function attempt(target: Target, limitMs: number, options: DialOptions): Promise<Wire | Failed> {
   const { bare, open } = options;
-  if (bare !== undefined && open === undefined && "host" in target)
-    return await connectInTime(limitMs, options, (ended) => connectBare(target, bare, ended));
+  if (bare === undefined || open !== undefined || !("host" in target))
+    return attemptBySocket(target, limitMs, options);
+  return connectInTime(limitMs, options, (ended) => connectBare(target, bare, ended));
+}
+
+async function attemptBySocket(
+  target: Target,
+  limitMs: number,
+  options: DialOptions,
+): Promise<Wire | Failed> {
   let socket: Socket;
   try {
     const opened = openFor(target, options);
@@ -169,12 +183,12 @@ async function attempt(target: Target, limitMs: number, options: DialOptions): P
 /** Called once, not at once: without an error the connection is there. */
 type Ended = (error?: NodeJS.ErrnoException) => void;
 
-async function connectInTime(
+function connectInTime(
   limitMs: number,
   options: DialOptions,
   connect: (ended: Ended) => Wire,
 ): Promise<Wire | Failed> {
-  return await new Promise((settle) => {
+  return new Promise((settle) => {
     let begun: Wire | undefined;
     const finish = (outcome: Wire | Failed): void => {
       stopWaiting();

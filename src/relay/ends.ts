@@ -12,30 +12,34 @@ import {
   type BareHandle,
   type Handle,
   type HandleAccess,
-  type OnRead,
 } from "../platform/node-handle.ts";
 import { reset } from "../platform/reset.ts";
 import type { Wire } from "../platform/wire.ts";
 
 /** Who hears of what no flow asks for. */
-export interface EndEvents {
+export interface EndOwner {
   /** An error on the connection. */
-  readonly failed: (error: NodeJS.ErrnoException | { readonly code: string }) => void;
+  broken(end: End, error: NodeJS.ErrnoException | { readonly code: string }): void;
   /** It is closed, by us or by itself. Called once. */
-  readonly closed: () => void;
+  closed(): void;
+}
+
+/** Who takes what an end reads. */
+export interface Reader {
+  /** Where the next read goes. */
+  readonly buffer: Uint8Array;
+  /** Takes `bytesRead` bytes at the start of the buffer; false stops reading. */
+  read(bytesRead: number): boolean;
+  /** The other side has ended its direction. */
+  end(): void;
 }
 
 /** One side of a relay. */
 export interface End {
   readonly handle: Handle;
-  hear(events: EndEvents): void;
-  /**
-   * Reads into buffers from now on; the reading itself is started and stopped at the handle.
-   *
-   * @param next gives the buffer for the next read
-   * @param ended the other side has ended its direction
-   */
-  read(read: OnRead, next: () => Uint8Array, ended: () => void): void;
+  hear(owner: EndOwner): void;
+  /** Reads into the reader's buffers from now on; the reading itself is started and stopped at the handle. */
+  read(reader: Reader): void;
   /** What somebody has read before us and put back. */
   takeEarly(): Uint8Array | undefined;
   /** Changes the buffer between two reads. */
@@ -60,40 +64,39 @@ class BareEnd implements End {
   readonly handle: BareHandle;
   readonly #wire: Wire;
   readonly #readResult: () => number;
-  #events: EndEvents | undefined;
+  #owner: EndOwner | undefined;
   #buffer: Uint8Array | undefined;
 
   constructor(wire: Wire, handle: BareHandle, readResult: () => number) {
     this.#wire = wire;
     this.handle = handle;
     this.#readResult = readResult;
-    handle.setNoDelay(true);
   }
 
-  hear(events: EndEvents): void {
-    this.#events = events;
-    this.#wire.onClosed = events.closed;
+  hear(owner: EndOwner): void {
+    this.#owner = owner;
+    this.#wire.onClosed = () => owner.closed();
   }
 
-  read(read: OnRead, next: () => Uint8Array, ended: () => void): void {
+  read(reader: Reader): void {
     const { handle } = this;
     const readResult = this.#readResult;
     handle.onread = () => {
       const result = readResult();
       if (result > 0) {
-        if (!read(result)) {
+        if (!reader.read(result)) {
           handle.reading = false;
           handle.readStop();
         }
-        const buffer = next();
+        const { buffer } = reader;
         if (buffer === this.#buffer) return undefined;
         return (this.#buffer = buffer);
       }
-      if (result === endOfFile) ended();
-      else if (result < 0) this.#events?.failed({ code: getSystemErrorName(result) });
+      if (result === endOfFile) reader.end();
+      else if (result < 0) this.#owner?.broken(this, { code: getSystemErrorName(result) });
       return undefined;
     };
-    this.replaceBuffer(next());
+    this.replaceBuffer(reader.buffer);
   }
 
   takeEarly(): undefined {
@@ -133,14 +136,21 @@ class SocketEnd implements End {
     this.handle = handle;
   }
 
-  hear({ failed, closed }: EndEvents): void {
-    this.#socket.on("error", failed).once("close", closed);
+  hear(owner: EndOwner): void {
+    this.#socket.on("error", (error) => owner.broken(this, error)).once("close", () => owner.closed());
   }
 
-  read(read: OnRead, next: () => Uint8Array, ended: () => void): void {
-    this.#socket.once("end", ended);
-    if (this.#socket.readableEnded) ended();
-    else readInto(this.#access, this.#socket, this.handle, read, next);
+  read(reader: Reader): void {
+    this.#socket.once("end", () => reader.end());
+    if (this.#socket.readableEnded) reader.end();
+    else
+      readInto(
+        this.#access,
+        this.#socket,
+        this.handle,
+        (bytesRead) => reader.read(bytesRead),
+        () => reader.buffer,
+      );
   }
 
   /** Asks the handle for more by the way. */

@@ -6,8 +6,8 @@ import type { HandleAccess } from "../platform/node-handle.ts";
 import type { Wire } from "../platform/wire.ts";
 import { onAbort } from "./abort.ts";
 import { BufferPool } from "./buffers.ts";
-import { type End, endOf } from "./ends.ts";
-import { Flow } from "./flow.ts";
+import { type End, type EndOwner, endOf } from "./ends.ts";
+import { Flow, type FlowSession } from "./flow.ts";
 import { IdleWatch } from "./idle.ts";
 import {
   abortCause,
@@ -43,7 +43,7 @@ function missed(client: Wire, backend: Wire): Relayed {
 }
 
 /** One relayed session: two flows, and who ended them. */
-class Session {
+class Session implements EndOwner, FlowSession {
   readonly #client: End;
   readonly #backend: End;
   readonly #resolve: (relayed: Relayed) => void;
@@ -66,9 +66,8 @@ class Session {
   start(access: HandleAccess, pool: BufferPool, { idleMs, signal }: RelayOptions): void {
     const client = this.#client;
     const backend = this.#backend;
-    const closed = (): void => this.#closed();
-    client.hear({ failed: (error) => this.#cut(socketErrorCause("client", error)), closed });
-    backend.hear({ failed: (error) => this.#cut(socketErrorCause("backend", error)), closed });
+    client.hear(this);
+    backend.hear(this);
     if (idleMs > 0) {
       this.#idle = new IdleWatch(
         idleMs,
@@ -76,27 +75,25 @@ class Session {
         () => [this.#up, this.#down].some((flow) => flow?.hasProgressed()),
       );
     }
-    const idle = this.#idle;
-    const moved = idle && (() => idle.touch());
-    this.#up = new Flow(access, pool, client, backend, {
-      moved,
-      ended: () => this.#ended(client, backend, "client_closed"),
-      failed: (status) => this.#failed(backend, status),
-    });
-    this.#down = new Flow(access, pool, backend, client, {
-      moved,
-      ended: () => this.#ended(backend, client, "backend_closed"),
-      failed: (status) => this.#failed(client, status),
-    });
+    this.#up = new Flow(access, pool, client, backend, this);
+    this.#down = new Flow(access, pool, backend, client, this);
     this.#stopHearing = onAbort(signal, () => this.#cut(signal ? abortCause(signal) : "internal"));
     if (this.#failure !== undefined) return;
     this.#up.start();
     this.#down.start();
   }
 
+  broken(end: End, error: NodeJS.ErrnoException | { readonly code: string }): void {
+    this.#cut(socketErrorCause(end === this.#client ? "client" : "backend", error));
+  }
+
+  moved(): void {
+    this.#idle?.touch();
+  }
+
   /** One way is finished, its bytes are in the kernel. */
-  #ended(from: End, to: End, cause: EndCause): void {
-    this.#firstClose ??= cause;
+  ended(from: End, to: End): void {
+    this.#firstClose ??= from === this.#client ? "client_closed" : "backend_closed";
     if (this.#up?.isFinished === true && this.#down?.isFinished === true) {
       // Both are: a close says so too, and spares a shutdown and a turn of the loop. Nothing is left to be read, so it is
       // no reset.
@@ -116,7 +113,7 @@ class Session {
    * One side takes nothing more. When its peer is gone, its last words may still wait in the kernel (an HTTP server that
    * answers 413 and closes): they are passed on first, and then the reset. EPIPE says that an end came before the reset.
    */
-  #failed(to: End, status: number): void {
+  failed(to: End, status: number): void {
     const error = { code: getSystemErrorName(status) };
     const cause = socketErrorCause(to === this.#client ? "client" : "backend", error);
     const isGone = error.code === "ECONNRESET" || error.code === "EPIPE";
@@ -133,7 +130,7 @@ class Session {
     this.#backend.reset();
   }
 
-  #closed(): void {
+  closed(): void {
     this.#open -= 1;
     if (this.#open > 0) {
       // A socket that closes by itself has ended both ways, or somebody else has destroyed it.

@@ -1,17 +1,17 @@
 /** One direction of a fast relay: read into a buffer, write it, and read again only when the write is finished. */
 
-import type { Handle, HandleAccess } from "../platform/node-handle.ts";
+import type { Handle, HandleAccess, Waiter } from "../platform/node-handle.ts";
 import { topLevel, type BufferPool } from "./buffers.ts";
-import type { End } from "./ends.ts";
+import type { End, Reader } from "./ends.ts";
 
-/** What a flow tells its session. */
-export interface FlowEnds {
-  /** Bytes have moved; absent when nobody counts the time. */
-  readonly moved: (() => void) | undefined;
+/** The session of a flow: what it hears. An object and no functions, since a short session would make more of those than it calls. */
+export interface FlowSession {
+  /** Bytes have moved. */
+  moved(): void;
   /** The source is at its end and everything has been written. */
-  readonly ended: () => void;
+  ended(from: End, to: End): void;
   /** The destination cannot be written to; a negative error number. */
-  readonly failed: (status: number) => void;
+  failed(to: End, status: number): void;
 }
 
 /** A buffer that has had so many reads in a row of an eighth of its size gives way to the next smaller one. */
@@ -22,14 +22,14 @@ const maxReplacements = 10_000;
 
 const sweepMs = 1000;
 
-export class Flow {
+export class Flow implements Reader, Waiter {
   readonly #access: HandleAccess;
   readonly #pool: BufferPool;
   readonly #from: End;
+  readonly #to: End;
   readonly #fromHandle: Handle;
   readonly #toHandle: Handle;
-  readonly #ends: FlowEnds;
-  #buffer: Uint8Array;
+  readonly #session: FlowSession;
   #level = 0;
   #smallReads = 0;
   #replacements = 0;
@@ -39,27 +39,26 @@ export class Flow {
   #leftBefore = 0;
   #stopped = false;
   #atEnd = false;
+  /** Where the next read goes. */
+  buffer: Uint8Array;
   /** Bytes that the destination's socket has taken. */
   bytes = 0;
   /** The end of the source has been passed on. */
   isFinished = false;
 
-  constructor(access: HandleAccess, pool: BufferPool, from: End, to: End, ends: FlowEnds) {
+  constructor(access: HandleAccess, pool: BufferPool, from: End, to: End, session: FlowSession) {
     this.#access = access;
     this.#pool = pool;
     this.#from = from;
+    this.#to = to;
     this.#fromHandle = from.handle;
     this.#toHandle = to.handle;
-    this.#ends = ends;
-    this.#buffer = pool.takeSmall();
+    this.#session = session;
+    this.buffer = pool.takeSmall();
   }
 
   start(): void {
-    this.#from.read(
-      (bytesRead) => this.#read(bytesRead),
-      () => this.#buffer,
-      () => this.#end(),
-    );
+    this.#from.read(this);
     if (this.#atEnd) return;
     const early = this.#from.takeEarly();
     if (early !== undefined && early.length > 0 && !this.#write(early)) {
@@ -81,7 +80,7 @@ export class Flow {
   close(): void {
     this.#stopped = true;
     resting.delete(this);
-    this.#pool.give(this.#level, this.#buffer);
+    this.#pool.give(this.#level, this.buffer);
   }
 
   /** Whether the kernel has taken a part of an unfinished write since this was last asked. */
@@ -100,12 +99,12 @@ export class Flow {
     if (!isResting || this.#replacements >= maxReplacements) return;
     this.#replacements += 1;
     this.#changeLevel(0, this.#pool.takeSmall());
-    this.#from.replaceBuffer(this.#buffer);
+    this.#from.replaceBuffer(this.buffer);
   }
 
-  #read(bytesRead: number): boolean {
+  read(bytesRead: number): boolean {
     if (this.#stopped) return false;
-    const buffer = this.#buffer;
+    const buffer = this.buffer;
     const isFull = bytesRead === buffer.length;
     this.#readsSinceSweep += 1;
     if (!this.#write(isFull ? buffer : new Uint8Array(buffer.buffer, buffer.byteOffset, bytesRead)))
@@ -122,12 +121,12 @@ export class Flow {
 
   /** @returns false if the write is unfinished or has failed: do not read */
   #write(bytes: Uint8Array): boolean {
-    const status = this.#access.write(this.#toHandle, bytes, this.#written);
+    const status = this.#access.write(this.#toHandle, bytes, this);
     if (status < 0) {
       this.#fail(status);
       return false;
     }
-    this.#ends.moved?.();
+    this.#session.moved();
     if (status === 0) {
       this.bytes += bytes.length;
       return true;
@@ -137,7 +136,7 @@ export class Flow {
     return false;
   }
 
-  readonly #written = (status: number): void => {
+  written(status: number): void {
     const bytes = this.#pendingBytes;
     this.#pendingBytes = 0;
     if (this.#stopped) return;
@@ -146,10 +145,10 @@ export class Flow {
       return;
     }
     this.bytes += bytes;
-    this.#ends.moved?.();
-    if (this.#atEnd) this.#end();
+    this.#session.moved();
+    if (this.#atEnd) this.end();
     else this.#resume();
-  };
+  }
 
   #resume(): void {
     this.#fromHandle.reading = true;
@@ -157,16 +156,16 @@ export class Flow {
     if (status !== 0) this.#fail(status);
   }
 
-  #end(): void {
+  end(): void {
     this.#atEnd = true;
     if (this.#pendingBytes > 0 || this.#stopped || this.isFinished) return;
     this.isFinished = true;
-    this.#ends.ended();
+    this.#session.ended(this.#from, this.#to);
   }
 
   #fail(status: number): void {
     this.stop();
-    this.#ends.failed(status);
+    this.#session.failed(this.#to, status);
   }
 
   #left(): number {
@@ -187,9 +186,9 @@ export class Flow {
 
   /** Only while no write of the present buffer is unfinished. */
   #changeLevel(level: number, buffer: Uint8Array): void {
-    this.#pool.give(this.#level, this.#buffer);
+    this.#pool.give(this.#level, this.buffer);
     this.#level = level;
-    this.#buffer = buffer;
+    this.buffer = buffer;
     this.#smallReads = 0;
     if (level > 0) watchForRest(this);
     else resting.delete(this);

@@ -10,9 +10,9 @@ import { onAbort, type Stop } from "./abort.ts";
 export type Impatience = "ETIMEDOUT" | "ECANCELED" | "ECLIENTGONE";
 
 export interface PatienceOptions {
-  readonly signal?: Stop;
+  readonly signal?: Stop | undefined;
   /** The client that waits too: paused, nothing of it read. */
-  readonly client?: Wire;
+  readonly client?: Wire | undefined;
 }
 
 /** A dial to a healthy backend is long over by then, and costs nothing more. */

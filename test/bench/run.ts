@@ -142,13 +142,16 @@ function check(lab: Lab, peer: Peer): void {
   ask(lab, ["rtt", "2", "0.2"], peer.port);
 }
 
+/** So long until the compiler of Node has nothing left to do, on a busy machine too. */
+const warmSeconds = 8;
+
 /** A daemon has run for longer than its first seconds when somebody asks how fast it is: what compiles has compiled. */
 function warm(lab: Lab, peer: Peer): void {
   if (peer.forks || peer.pid === undefined) return;
   progress(`warming ${peer.name}`);
-  ask(lab, ["conns", "3", "16"], peer.port);
+  ask(lab, ["conns", `${warmSeconds}`, "16"], peer.port);
   if (peer.refusedPort !== undefined && asked.includes("refused")) {
-    ask(lab, ["refused", "1", "16"], peer.refusedPort);
+    ask(lab, ["refused", `${warmSeconds / 4}`, "16"], peer.refusedPort);
   }
 }
 

@@ -3,19 +3,19 @@ import { test } from "node:test";
 import { quietNeededMs, type Reading, settleMs } from "../../src/config/settle.ts";
 
 interface Times {
-  readonly inode?: bigint;
-  readonly modified?: bigint;
-  readonly changed?: bigint;
+  readonly inode?: number;
+  readonly modified?: number;
+  readonly changed?: number;
 }
 
-const file = (text: string, { inode = 1n, modified = 10n, changed = modified }: Times = {}): Reading => ({
+const file = (text: string, { inode = 1, modified = 10, changed = modified }: Times = {}): Reading => ({
   bytes: new TextEncoder().encode(text),
   state: {
-    device: 1n,
+    device: 1,
     inode,
     size: text.length,
-    modifiedNs: modified,
-    changedNs: changed,
+    modifiedMs: modified,
+    changedMs: changed,
     isFile: true,
   },
 });
@@ -30,7 +30,7 @@ const rows: [because: string, before: Reading | undefined, after: Reading, neede
     file("sshd: ALL\nftpd: ALL\nALL: 192.0.2.1\n"),
     settleMs.complete,
   ],
-  ["a touch changes nothing", old, file("sshd: ALL\nftpd: ALL\n", { modified: 20n }), settleMs.complete],
+  ["a touch changes nothing", old, file("sshd: ALL\nftpd: ALL\n", { modified: 20 }), settleMs.complete],
   ["half a line added is not", old, file("sshd: ALL\nftpd: ALL\nALL: 192.0"), settleMs.unfinished],
   ["a line that goes on is not", old, file("sshd: ALL\nftpd: ALL\nALL: 192.0.2.1 \\\n"), settleMs.unfinished],
   ["truncated to nothing: the text is still to come", old, file(""), settleMs.unfinished],
@@ -39,13 +39,13 @@ const rows: [because: string, before: Reading | undefined, after: Reading, neede
   [
     "renamed over it: nothing was written since",
     old,
-    file("ALL: LOCAL\n", { inode: 2n, changed: 11n }),
+    file("ALL: LOCAL\n", { inode: 2, changed: 11 }),
     settleMs.complete,
   ],
-  ["renamed within a tick of the last write", old, file("ALL: LOCAL\n", { inode: 2n }), settleMs.replaced],
-  ["a new empty file in its place", old, file("", { inode: 2n, changed: 11n }), settleMs.unfinished],
+  ["renamed within a tick of the last write", old, file("ALL: LOCAL\n", { inode: 2 }), settleMs.replaced],
+  ["a new empty file in its place", old, file("", { inode: 2, changed: 11 }), settleMs.unfinished],
   ["gone", old, gone, settleMs.unfinished],
-  ["back again", gone, file("ALL: LOCAL\n", { inode: 2n }), settleMs.replaced],
+  ["back again", gone, file("ALL: LOCAL\n", { inode: 2 }), settleMs.replaced],
 ];
 for (const [because, before, after, needed] of rows) {
   test(`settle: ${because}`, () => assert.equal(quietNeededMs(before, after), needed));
