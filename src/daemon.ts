@@ -34,6 +34,10 @@ export interface DaemonOptions {
 /** Bounds how long records may keep us from ending. */
 const flushMs = 2000;
 
+/** So often, and after so long each time, a port is tried that the service manager has still to let go: 5 s in all. */
+const dropTries = 100;
+const dropPauseMs = 50;
+
 /** Keys that are read at the start only. */
 const startKeys = ["process", "control", "log", "flood", "relay"] as const;
 
@@ -214,14 +218,14 @@ export class Daemon implements ControlApi {
 
   /** A socket that was kept and is not wanted any more may be in the way of a new one until the service manager has closed it. */
   async #openFirst(plans: readonly ListenPlan[]): Promise<readonly Front[]> {
-    let tries = this.#options.kept.drop(plans) ? 20 : 0;
+    let tries = this.#options.kept.drop(plans) ? dropTries : 0;
     for (;;) {
       try {
         return (await this.#fronts.open(plans)).opened;
       } catch (cause) {
         if (tries === 0) throw cause;
         tries -= 1;
-        await pause(50);
+        await pause(dropPauseMs);
       }
     }
   }

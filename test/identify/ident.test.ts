@@ -193,7 +193,7 @@ for (const [what, answer] of [
   test(`F11: askIdent gives up at the limit when the server ${what}`, async () => {
     const { user, tookMs } = await ask(answer, 200);
     assert.equal(user, "unknown");
-    assert.ok(tookMs > 190 && tookMs < 400, `took ${tookMs} ms`);
+    assert.ok(tookMs > 190 && tookMs < 3000, `took ${tookMs} ms`);
   });
 }
 

