@@ -81,6 +81,7 @@ export async function serve(client: Wire, service: Service, ports: SharedPorts):
     nameLater(connection, decision);
     const acting = carryOut(connection, decision);
     const acted = acting instanceof Promise ? await acting : acting;
+    if (acted === plainReset) return; // it is gone
     if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
     if (acted.kind !== "relay") return await finish(connection, acted);
     if (acted.lingerSeconds !== undefined) ports.lingers.watch(client.socket(), acted.lingerSeconds);

@@ -24,8 +24,9 @@ export class GatewayWatch {
 
   /** Looks at the address of one more client, as Node gives it; what is to be said about all of them, once. */
   see(remoteAddress: string | undefined): string | undefined {
-    const address = this.#isOver ? undefined : parseAddress(remoteAddress ?? "");
-    // Clients of this machine itself say nothing about the network.
+    // Clients of this machine itself say nothing about the network. Where there are no others, it is watched for ever.
+    if (this.#isOver || remoteAddress === undefined || remoteAddress.startsWith("127.")) return undefined;
+    const address = parseAddress(remoteAddress);
     if (address === undefined || scopeOf(address) === "loopback") return undefined;
     this.#count = this.#gateways.has(address.text) ? this.#count + 1 : Number.POSITIVE_INFINITY;
     this.#isOver = this.#count >= enough;
