@@ -84,7 +84,7 @@ export class LiveTables {
   readonly #moving = new Map<string, { readonly state: Looked; readonly since: number }>();
   #movingSince = 0;
   #current: Generation;
-  #resting: Promise<void> | undefined;
+  #resting: Promise<Generation | undefined> | undefined;
   #loading: Promise<void> | undefined;
   /** How often `hold` was called; a load in the background that began before it comes too late. */
   #holds = 0;
@@ -147,10 +147,10 @@ export class LiveTables {
   /** Like `fresh`, but waits while a file is being written. Rejects with the signal's reason when that comes first. */
   async settled(signal: AbortSignal): Promise<Generation> {
     for (;;) {
-      const generation = this.fresh();
+      // What the look after the rest has found counts: to look once more may find the file in need of another rest, for ever.
+      const generation = this.fresh() ?? (await this.#resting);
       if (generation !== undefined) return generation;
       signal.throwIfAborted();
-      await this.#resting;
     }
   }
 
@@ -218,8 +218,7 @@ export class LiveTables {
     this.#resting ??= new Promise((resolve) => {
       setTimeout(() => {
         this.#resting = undefined;
-        resolve();
-        this.fresh();
+        resolve(this.fresh());
       }, pauseMs);
     });
   }
