@@ -65,10 +65,10 @@ export function readWhole(
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     if (isError(cause) && cause.code === "ENOENT") return { source: { kind: "missing" }, state: "missing" };
-    return {
-      source: { kind: "unreadable", reason: reasonOf(cause) },
-      state: { unreadable: reasonOf(cause) },
-    };
+    const reason = reasonOf(cause);
+    // A file that we may look at and not read stays so until it is touched; whatever else went wrong may be over the next time.
+    const state = isError(cause) && cause.code === "EACCES" ? look(path) : { unreadable: reason };
+    return { source: { kind: "unreadable", reason }, state };
   }
   try {
     const stats = fstatSync(descriptor);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import {
   appendFileSync,
+  chmodSync,
   mkdirSync,
   mkdtempSync,
   renameSync,
@@ -12,7 +13,7 @@ import {
 import { execFileSync } from "node:child_process";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { LiveTables } from "../../src/config/live.ts";
 import { tablesBed, verdictOf } from "../support/live-tables.ts";
@@ -158,6 +159,24 @@ test("G7: live tables stay as they were when a table becomes a FIFO", async (t) 
   execFileSync("mkfifo", [deny]);
   assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
   assert.equal(changes.at(-1)?.kept?.code, "table-kept");
+});
+
+test("G7: live tables stay as they were when a table may not be read any more, and nobody waits for it again", async (t) => {
+  const { deny, live, changes } = await tablesBed(t);
+  chmodSync(dirname(deny), 0o755);
+  chmodSync(deny, 0);
+  // Root could read it all the same.
+  if (process.getuid?.() === 0) {
+    process.seteuid?.(65534);
+    t.after(() => process.seteuid?.(0));
+  }
+  assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
+  assert.equal(changes.at(-1)?.kept?.message, "cannot read it: permission denied");
+  assert.equal(live.fresh()?.number, 1, "it is the same file still");
+  if (process.getuid?.() === 0) process.seteuid?.(0);
+  chmodSync(deny, 0o644);
+  appendFileSync(deny, "ALL: 192.0.2.7\n");
+  assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
 });
 
 test("G7: live tables stay as they were when a table cannot be opened, and decisions go on", async (t) => {
