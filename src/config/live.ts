@@ -199,7 +199,20 @@ export class LiveTables {
       );
       waitMs = Math.max(waitMs, neededMs - this.#quietMs(path, state));
     }
+    if (!this.#isOneMoment(readings)) waitMs = Math.max(waitMs, recheckMs.least);
     return performance.now() - this.#movingSince > restlessMs ? 0 : waitMs;
+  }
+
+  /**
+   * Whether the files were as they were read all at the same time: they are read one after the other, and somebody who changes both
+   * tables in between would give us one of before and one of after.
+   */
+  #isOneMoment(readings: ReadonlyMap<string, Reading>): boolean {
+    for (const [path, before] of this.#inForce) {
+      const { source, state } = readings.get(path) ?? before;
+      if (source?.kind !== "unreadable" && !isSameState(state, look(path))) return false;
+    }
+    return true;
   }
 
   /** How long a changed file has been as it is now. */
