@@ -81,7 +81,7 @@ for (const [name, seconds] of [
     // An edit counts at once here too.
     writeFileSync(daemon.allowFile, "sshd: 127.0.0.1 127.0.0.67\n");
     assert.deepEqual(await talk(port, { say: "x", from: "127.0.0.67" }), { text: "x", end: "end" });
-    assert.match(await endLoad(), /^connections \d{2,}, sessions cut 0, connections refused 0$/);
+    assert.match((await endLoad()).line, /^connections \d{2,}, sessions cut 0, connections refused 0$/);
     for (const { event, durationMs } of daemon.records)
       if (event === "end")
         assert.ok(Number(durationMs) >= 0 && Number(durationMs) < 60_000, String(durationMs));

@@ -18,6 +18,8 @@ export interface Killed {
   readonly died: string;
   /** What the load says of itself. */
   readonly summary: string;
+  /** The rate that the load really came at. */
+  readonly offered: number;
 }
 
 /** Asserts also that the spare worker takes over, and that the death is counted and named. */
@@ -41,7 +43,7 @@ export async function killWorkerUnderLoad(t: TestContext, perSecond: number): Pr
     (record) => record.event === "accept" && daemon.records.indexOf(record) > first,
   );
   await pause(500);
-  const summary = await endLoad();
+  const { line: summary, refused, perSecond: offered } = await endLoad();
   assert.equal(died.level, "error");
   assert.equal(daemon.workers()[0], spare, "the spare worker has taken over");
   const { lost } = (await control(daemon, "GET", "/v1/status")).body as unknown as Status;
@@ -49,7 +51,8 @@ export async function killWorkerUnderLoad(t: TestContext, perSecond: number): Pr
   assert.equal(await daemon.end("SIGTERM"), 0);
   return {
     awayMs: Date.parse(String(accepted["time"])) - killedAtMs,
-    refused: Number(/connections refused (\d+)/.exec(summary)?.[1]),
+    refused,
+    offered,
     died: String(died["message"]),
     summary,
   };

@@ -40,18 +40,41 @@ export function startLoad(
   };
 }
 
-/**
- * The same from a process of its own, so that a busy test does not slow it down; beside it, sessions that stay and talk.
- *
- * @returns ends it, and gives the line that sums it up; see test/pack/load.mjs
- */
+/** What a load from a process of its own says at its end; see test/pack/load.mjs. */
+export interface LoadSummary {
+  /** "connections 4711, sessions cut 0, connections refused 0", and how, where one was not served. */
+  readonly line: string;
+  readonly connections: number;
+  readonly cut: number;
+  readonly refused: number;
+  /** The rate that the connections really came at. */
+  readonly perSecond: number;
+}
+
+/** Reads what the load has printed. Throws where it is something else. */
+export function readLoadSummary(said: string): LoadSummary {
+  const [, line = "", connections, cut, refused, perSecond] =
+    /^(connections (\d+), sessions cut (\d+), connections refused (\d+).*)\noffered (\S+) connections a second$/.exec(
+      said.trim(),
+    ) ?? [];
+  if (perSecond === undefined) throw new Error(`the load has not ended well: ${said}`);
+  return {
+    line,
+    connections: Number(connections),
+    cut: Number(cut),
+    refused: Number(refused),
+    perSecond: Number(perSecond),
+  };
+}
+
+/** The same from a process of its own, so that a busy test does not slow it down; beside it, sessions that stay and talk. */
 export function startLoadProcess(
   t: TestContext,
   port: number,
-  { sessions, perSecond }: { sessions: number; perSecond: number },
-): () => Promise<string> {
+  { sessions, perSecond, from = "127.0.0.1" }: { sessions: number; perSecond: number; from?: string },
+): () => Promise<LoadSummary> {
   const program = fileURLToPath(new URL("../pack/load.mjs", import.meta.url));
-  const load = spawn(process.execPath, [program, String(port), String(sessions), String(perSecond)]);
+  const load = spawn(process.execPath, [program, String(port), String(sessions), String(perSecond), from]);
   let said = "";
   for (const stream of [load.stdout, load.stderr])
     stream.on("data", (chunk: Buffer) => (said += chunk.toString()));
@@ -60,6 +83,6 @@ export function startLoadProcess(
     const closed = once(load, "close");
     load.stdin.end();
     await closed;
-    return said.trim();
+    return readLoadSummary(said);
   };
 }
