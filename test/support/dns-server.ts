@@ -22,6 +22,8 @@ export interface Reply {
   readonly rcode?: number;
   readonly records?: readonly DnsRecord[];
   readonly delayMs?: number;
+  /** It is held back until then. */
+  readonly until?: Promise<void>;
 }
 
 export interface Question {
@@ -50,12 +52,15 @@ export async function startDns(answer: Answerer, port = 0, host = "127.0.0.1"): 
   const asked: Question[] = [];
   const timers = new Set<NodeJS.Timeout>();
   let most = 0;
+  let isOpen = true;
   socket.on("message", (packet, from) => {
     const question = readQuestion(packet);
     asked.push(question);
     const reply = answer(question);
     if (reply === undefined) return;
     const bytes = writeReply(packet, reply);
+    if (reply.until !== undefined)
+      return void reply.until.then(() => isOpen && socket.send(bytes, from.port, from.address));
     if (reply.delayMs === undefined) return socket.send(bytes, from.port, from.address);
     const timer = setTimeout(() => {
       timers.delete(timer);
@@ -73,6 +78,7 @@ export async function startDns(answer: Answerer, port = 0, host = "127.0.0.1"): 
     asked,
     mostAtOnce: () => most,
     close: async () => {
+      isOpen = false;
       for (const timer of timers) clearTimeout(timer);
       socket.close();
       await once(socket, "close");
