@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, readFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { test } from "node:test";
 import { dropPrivileges, PrivilegeError } from "../../src/platform/privileges.ts";
+import { command } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
-import { startBackend, talk } from "../support/peers.ts";
+import { ask, open, startBackend, talk } from "../support/peers.ts";
+import { freePort } from "../support/program.ts";
 
 const isRoot = process.getuid?.() === 0;
 const skip = isRoot ? false : "only root can become somebody else; run this test as root";
@@ -113,6 +116,108 @@ test(
     assert.equal(await daemon.end("SIGTERM"), 0);
   },
 );
+
+/** Whether a port needs a right of its own here; some containers let everybody have every port. */
+const firstFreeForAll = Number(readFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start", "utf8"));
+const skipLow = isRoot && firstFreeForAll < 1024 ? "this machine lets everybody have the low ports" : skip;
+
+/** So many ports below 1024 that nobody listens on now. */
+async function lowPorts(count: number): Promise<number[]> {
+  const found: number[] = [];
+  for (let port = 1023; found.length < count && port > 0; port -= 1) {
+    const server = createServer();
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (isFree) found.push(port);
+    await new Promise((resolve) => server.close(resolve));
+  }
+  return found;
+}
+
+test(
+  "J11: with privileges given up by the workers, a reload opens a new port below 1024, and touches no listener",
+  { skip: skipLow },
+  async (t) => {
+    const backend = await startBackend(t);
+    const [before = 0, added = 0] = await lowPorts(2);
+    const listening = (...ports: number[]): string =>
+      `${yaml("user: nobody")}services: {sshd: {listen: [${ports.map((port) => `"127.0.0.1:${port}"`).join(", ")}], backend: "${backend.address}"}}\n`;
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: listening(before),
+      folderMode: 0o755,
+      allow: "ALL: ALL\n",
+    });
+    const session = await open(t, before);
+    assert.equal(await ask(session, "one"), "one");
+    const [worker = 0] = daemon.workers();
+    writeFileSync(daemon.configFile, listening(before, added));
+    const reloaded = await command(daemon, "reload", "--json");
+    assert.equal(reloaded.status, 0, reloaded.errors);
+    const { opened, closed } = JSON.parse(reloaded.output) as { opened: string[]; closed: string[] };
+    assert.deepEqual([opened, closed], [[`sshd on 127.0.0.1:${added}`], []]);
+    assert.equal((await talk(added, { say: "new" })).text, "new");
+    assert.equal((await talk(before, { say: "old" })).text, "old");
+    assert.equal(await ask(session, "two"), "two");
+    assert.equal(daemon.workers()[0], worker);
+    assert.equal(statusOf(worker, "Uid"), "65534\t65534\t65534\t65534", "who opened it is the supervisor");
+    session.end();
+    assert.equal(await daemon.end("SIGTERM"), 0);
+  },
+);
+
+for (const way of ["the command", "SIGHUP"]) {
+  test(
+    `J11: with privileges given up by the only process, a reload that needs a new port below 1024, by ${way}, is refused and changes nothing`,
+    { skip: skipLow },
+    async (t) => {
+      const backend = await startBackend(t);
+      const [before = 0, added = 0] = await lowPorts(2);
+      const high = await freePort();
+      const listening = (...ports: number[]): string =>
+        `${yaml("workers: 0, user: nobody")}services: {sshd: {listen: [${ports.map((port) => `"127.0.0.1:${port}"`).join(", ")}], backend: "${backend.address}"}}\n`;
+      const daemon = await RunningDaemon.start(t, {
+        services: {},
+        yaml: listening(before),
+        folderMode: 0o755,
+        allow: "ALL: 127.0.0.1\n",
+      });
+      const session = await open(t, before);
+      assert.equal(await ask(session, "one"), "one");
+      // Whatever else it says does not come into force either: another port, and who is refused.
+      writeFileSync(daemon.configFile, `${listening(before, high, added)}access: {noMatch: refuse}\n`);
+      const because = new RegExp(
+        `cannot listen on 127\\.0\\.0\\.1:${added}: permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE`,
+      );
+      if (way === "the command") {
+        const { status, errors } = await command(daemon, "reload");
+        assert.equal(status, 78);
+        assert.match(errors, because);
+      } else daemon.process.kill("SIGHUP");
+      const refused = await daemon.find(({ code }) => code === "reload-refused");
+      assert.equal(refused.level, "error");
+      assert.match(String(refused["message"]), /everything stays as it was/);
+      assert.match(String(refused["message"]), because);
+      assert.equal((await talk(added)).end, "ECONNREFUSED");
+      assert.equal((await talk(high)).end, "ECONNREFUSED");
+      assert.equal(
+        (await talk(before, { say: "noMatch: allow", from: "127.0.0.66" })).text,
+        "noMatch: allow",
+      );
+      assert.equal(await ask(session, "two"), "two");
+
+      // The low port that it has needs no right any more: another change of the configuration leaves it open.
+      writeFileSync(daemon.configFile, listening(before, high));
+      assert.equal((await command(daemon, "reload")).status, 0);
+      assert.equal((await talk(high, { say: "new" })).text, "new");
+      assert.equal((await talk(before, { say: "old" })).text, "old");
+      session.end();
+      assert.equal(await daemon.end("SIGTERM"), 0);
+    },
+  );
+}
 
 test("root without process.user is warned, with what to do about it", { skip }, async (t) => {
   const daemon = await RunningDaemon.start(t, { services: { sshd: "127.0.0.1:1" } });
