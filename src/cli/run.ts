@@ -7,7 +7,7 @@ import { graveTables } from "../config/strict.ts";
 import type { ControlApi } from "../control/api.ts";
 import { Daemon } from "../daemon.ts";
 import { KeptSockets, wasKept } from "../kept-sockets.ts";
-import { localPrograms } from "../platform/commands.ts";
+import { localPrograms, outlivingPrograms } from "../platform/commands.ts";
 import { closeInherited } from "../platform/descriptors.ts";
 import { dropPrivileges, findWorkerIdentity } from "../platform/privileges.ts";
 import {
@@ -119,7 +119,8 @@ export async function runDaemon(
     const hasProcesses = settings.process.workers > 0;
     const isDropped = identity !== undefined && !hasProcesses;
     await requireSources(settings, isDropped);
-    const programs = new AllowedPrograms(localPrograms);
+    // The sessions that it has handed over must not keep it from ending: the next daemon waits for that.
+    const programs = new AllowedPrograms(outlivingPrograms);
     programs.use(policy);
     const daemon = await Daemon.start({
       policy,

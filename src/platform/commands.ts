@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { access, constants } from "node:fs/promises";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import { StringDecoder } from "node:string_decoder";
 import { findIdentity } from "./identity.ts";
@@ -67,9 +67,17 @@ const ERROR_OUTPUT_GRACE_MS = 500;
  */
 export const localPrograms: Programs = { start: startProgram };
 
+/** The same, for a process that may end before them: it does not wait for what it has started, which goes on without it. */
+export const outlivingPrograms: Programs = {
+  start: (program) => startProgram(program, letGo),
+};
+
 const tools = findTools();
 
-async function startProgram(program: Program): Promise<Running> {
+async function startProgram(
+  program: Program,
+  onStart: (child: ChildProcess) => void = () => undefined,
+): Promise<Running> {
   const { argv, user, group, environment, connection, onErrorOutput } = program;
   await requireProgram(argv[0]);
   const identity = user === undefined && group === undefined ? {} : { identity: await findIdentity(program) };
@@ -86,10 +94,17 @@ async function startProgram(program: Program): Promise<Running> {
     detached: true,
     ...ids,
   });
+  onStart(child);
   const errorOutput = onErrorOutput === undefined ? undefined : readErrorOutput(child, onErrorOutput);
   const ended = waitForEnd(child, errorOutput, startedAt);
   const pid = await waitForStart(child);
   return { pid, ended, kill: (signal) => killGroup(pid, signal) };
+}
+
+/** Neither the program nor its descriptor 2 keeps our event loop alive. */
+function letGo(child: ChildProcess): void {
+  child.unref();
+  if (child.stderr instanceof Socket) child.stderr.unref();
 }
 
 /** The shell before the program would only tell by exit status 127 that there is none. */

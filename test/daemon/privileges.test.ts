@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { dropPrivileges, PrivilegeError } from "../../src/platform/privileges.ts";
 import { command } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
@@ -96,6 +97,24 @@ test(
       Array.from({ length: 3 }, () => ["handed_over", "exit status 0"]),
     );
     assert.equal(await daemon.end("SIGTERM"), 0);
+  },
+);
+
+test(
+  "J5: with onRestart keep, a session that was handed over does not hold up the end of the daemon, and goes on",
+  { skip },
+  async (t) => {
+    const services = 'services: {cat: {listen: ["127.0.0.1:0"], exec: [/bin/cat]}}\n';
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: `${yaml("user: nobody, onRestart: keep")}${services}`,
+      folderMode: 0o755,
+    });
+    const session = await open(t, daemon.port("cat"));
+    assert.equal(await ask(session, "one"), "one");
+    const stopping = daemon.end("SIGTERM");
+    assert.equal(await Promise.race([stopping, pause(10_000, "still there", { ref: false })]), 0);
+    assert.equal(await ask(session, "two"), "two");
   },
 );
 
