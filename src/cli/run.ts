@@ -127,6 +127,7 @@ export async function runDaemon(
       readPolicy: async () => {
         const next = await readPolicy(read);
         await requireSources(next.settings, isDropped);
+        programs.use(next);
         return next;
       },
       journal,

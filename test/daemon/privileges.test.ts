@@ -118,6 +118,18 @@ test(
   },
 );
 
+test("a program that a reload has brought is started as those from before are", { skip }, async (t) => {
+  const yamlWith = (word: string) =>
+    `${yaml("user: nobody")}services: {echo: {listen: ["127.0.0.1:0"], exec: [/bin/echo, ${word}]}}\n`;
+  const daemon = await RunningDaemon.start(t, { services: {}, yaml: yamlWith("old"), folderMode: 0o755 });
+  const said = async () => (await talk(daemon.port("echo"), { isHalfClosed: false })).text;
+  assert.equal(await said(), "old\n");
+  writeFileSync(daemon.configFile, yamlWith("new"));
+  daemon.process.kill("SIGHUP");
+  await daemon.find(({ code }) => code === "reloaded");
+  assert.equal(await said(), "new\n");
+});
+
 test(
   "in one process, the daemon itself becomes process.user once its sockets are bound",
   { skip },
