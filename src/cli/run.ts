@@ -25,8 +25,9 @@ import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
 import { loadTransparent } from "../relay/transparent.ts";
 import { AllowedPrograms } from "../workers/allowed-programs.ts";
+import { AllowedSources } from "../workers/remote-sources.ts";
 import { Worker } from "../workers/worker.ts";
-import { ownWorker, startWorker } from "../workers/port.ts";
+import { type Allowed, ownWorker, startWorker } from "../workers/port.ts";
 import type { WorkforceOptions } from "../workers/workforce.ts";
 import { ControlSocket } from "./control-socket.ts";
 import { exit as endProcess } from "../platform/worker-process.ts";
@@ -121,18 +122,21 @@ export async function runDaemon(
     await requireSources(settings, isDropped);
     // The sessions that it has handed over must not keep it from ending: the next daemon waits for that.
     const programs = new AllowedPrograms(outlivingPrograms);
+    const sources = new AllowedSources();
     programs.use(policy);
+    sources.use(policy);
     const daemon = await Daemon.start({
       policy,
       readPolicy: async () => {
         const next = await readPolicy(read);
         await requireSources(next.settings, isDropped);
         programs.use(next);
+        sources.use(next);
         return next;
       },
       journal,
       hasProcesses,
-      startWorker: workerStarter(policy, journal, level, identity, programs),
+      startWorker: workerStarter(policy, journal, level, identity, { programs, sources }),
       inherited: inheritedSockets(
         settings,
         sockets.filter((socket) => !wasKept(socket)),
@@ -190,7 +194,7 @@ function workerStarter(
   journal: Journal,
   level: RunFlags["logLevel"],
   identity: Awaited<ReturnType<typeof identityOf>>,
-  programs: AllowedPrograms,
+  allowed: Allowed,
 ): WorkforceOptions["start"] {
   const { log, flood, relay } = settings;
   return async (answers, index) => {
@@ -204,7 +208,7 @@ function workerStarter(
         recordsRelay: isFirst,
         ...(identity !== undefined && { identity }),
       };
-      return await startWorker(birth, answers, programs);
+      return await startWorker(birth, answers, allowed);
     }
     watchUncaught(uncaughtTeller(journal, () => endProcess(exitStatus.internal)));
     const worker = new Worker({

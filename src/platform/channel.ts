@@ -76,7 +76,7 @@ export class Channel<Asked extends Calls, Answered extends Calls> {
   constructor(end: ChildProcess | NodeJS.Process, answers: Answers<Answered>) {
     this.#end = end;
     this.#answers = answers;
-    end.on("message", (message: unknown, handle: unknown) => this.#hear(message as Message, handle));
+    end.on("message", (message: unknown, handle: unknown) => this.#hear(message, handle));
     end.on("disconnect", () => this.#closed());
   }
 
@@ -109,19 +109,20 @@ export class Channel<Asked extends Calls, Answered extends Calls> {
     });
   }
 
-  #hear(message: Message, handle: unknown): void {
-    if ("ask" in message) void this.#answer(message, handle);
-    else {
-      const waiting = this.#waiting.get(message.answer);
-      this.#waiting.delete(message.answer);
-      if ("error" in message) waiting?.reject(Object.assign(new Error(message.error.message), message.error));
-      else waiting?.resolve(message.value, handle);
-    }
+  /** The other side may be in somebody else's hands: what does not read is not heard, and must not end this process. */
+  #hear(message: unknown, handle: unknown): void {
+    if (typeof message !== "object" || message === null) return;
+    if (isQuestion(message)) return void this.#answer(message, handle);
+    if (!("answer" in message) || typeof message.answer !== "number") return;
+    const waiting = this.#waiting.get(message.answer);
+    this.#waiting.delete(message.answer);
+    if ("error" in message) waiting?.reject(errorFrom(message.error));
+    else waiting?.resolve("value" in message ? message.value : undefined, handle);
   }
 
   async #answer({ ask, name, argument }: Question, handle: unknown): Promise<void> {
     try {
-      const answer = this.#answers[name];
+      const answer = Object.hasOwn(this.#answers, name) ? this.#answers[name] : undefined;
       if (answer === undefined) throw new Error(`nobody here knows "${name}"`);
       const value = await answer(argument, handle);
       if (value instanceof WithHandle)
@@ -148,6 +149,26 @@ export class Channel<Asked extends Calls, Answered extends Calls> {
     for (const { reject } of this.#waiting.values()) reject(new ChannelClosed());
     this.#waiting.clear();
   }
+}
+
+function isQuestion(message: object): message is Question {
+  return (
+    "ask" in message &&
+    typeof message.ask === "number" &&
+    "name" in message &&
+    typeof message.name === "string"
+  );
+}
+
+/** What the other side threw, as an error of ours. */
+function errorFrom(said: unknown): Error {
+  if (typeof said !== "object" || said === null) return new Error(String(said));
+  const { name, message, hint, code } = said as Readonly<Partial<Record<keyof Thrown, unknown>>>;
+  return Object.assign(new Error(typeof message === "string" ? message : "no reason given"), {
+    ...(typeof name === "string" && { name }),
+    ...(typeof hint === "string" && { hint }),
+    ...(typeof code === "string" && { code }),
+  });
 }
 
 function thrown(cause: unknown): Thrown {

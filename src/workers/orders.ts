@@ -51,3 +51,21 @@ const maxDiagnostics = 100;
 export function newsOf({ generation, allowRules, denyRules, diagnostics }: TablesNews): TablesNews {
   return { generation, allowRules, denyRules, diagnostics: diagnostics.slice(0, maxDiagnostics) };
 }
+
+/** Whether what a worker says of its tables reads as that: it may be in somebody else's hands. */
+export function isNews(said: unknown): said is TablesNews {
+  if (typeof said !== "object" || said === null) return false;
+  const { generation, allowRules, denyRules, diagnostics } = said as Partial<
+    Record<keyof TablesNews, unknown>
+  >;
+  return (
+    [generation, allowRules, denyRules].every(isCount) &&
+    Array.isArray(diagnostics) &&
+    diagnostics.every((each) => typeof each === "object" && each !== null)
+  );
+}
+
+/** The same for a number of things. */
+export function isCount(said: unknown): said is number {
+  return Number.isSafeInteger(said) && Number(said) >= 0;
+}

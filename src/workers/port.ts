@@ -8,10 +8,10 @@ import { type Answers, Channel } from "../platform/channel.ts";
 import type { Identity } from "../platform/identity.ts";
 import { endOf, letGo, startWorkerProcess, type WorkerEnd } from "../platform/worker-process.ts";
 import { confinement } from "../platform/privileges.ts";
-import type { Programs } from "../platform/commands.ts";
+import type { AllowedPrograms } from "./allowed-programs.ts";
 import type { Level } from "../record/records.ts";
 import { type ProgramCalls, type ProgramNews, programsFor } from "./remote-programs.ts";
-import { type SourceCalls, sourceAnswers } from "./remote-sources.ts";
+import type { AllowedSources, SourceCalls } from "./remote-sources.ts";
 import type { Orders, TablesNews, WorkerReport } from "./orders.ts";
 import type { Worker } from "./worker.ts";
 
@@ -83,15 +83,17 @@ export type WorkerNews = {
 /** What a worker process asks of its supervisor. */
 export type SupervisorCalls = WorkerNews & ProgramCalls & SourceCalls;
 
-/**
- * Starts a worker process. Rejects when it does not come up; it is ended then.
- *
- * @param programs starts programs for a worker that has become somebody else
- */
+/** What the supervisor does for workers that have become somebody else. */
+export interface Allowed {
+  readonly programs: AllowedPrograms;
+  readonly sources: AllowedSources;
+}
+
+/** Starts a worker process. Rejects when it does not come up; it is ended then. */
 export async function startWorker(
   birth: Birth,
   answers: Answers<WorkerNews>,
-  programs: Programs,
+  { programs, sources }: Allowed,
 ): Promise<WorkerPort> {
   const child = startWorkerProcess(program, birth.identity === undefined ? [] : confinement());
   const ended = endOf(child);
@@ -99,7 +101,10 @@ export async function startWorker(
     ...answers,
     ...(birth.identity === undefined
       ? noServices
-      : { ...programsFor(programs, (name, argument) => channel.ask(name, argument)), ...sourceAnswers }),
+      : {
+          ...programsFor(programs, (name, argument) => channel.ask(name, argument)),
+          openFrom: (argument) => sources.openFrom(argument),
+        }),
   });
   try {
     await channel.ask("start", birth);

@@ -4,7 +4,7 @@ import { performance } from "node:perf_hooks";
 import type { Answers } from "../platform/channel.ts";
 import type { WorkerEnd } from "../platform/worker-process.ts";
 import type { Journal } from "../record/journal.ts";
-import type { TablesNews } from "./orders.ts";
+import { isCount, type TablesNews } from "./orders.ts";
 import type { WorkerNews, WorkerPort } from "./port.ts";
 
 export interface PostOptions {
@@ -70,6 +70,7 @@ export class Post {
         return undefined;
       },
       sessions: (count) => {
+        if (!isCount(count)) throw new Error("no number of sessions");
         this.#sessions = count;
         onNews();
         return undefined;

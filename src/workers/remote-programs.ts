@@ -110,7 +110,7 @@ export function programsFor(programs: Programs, ask: Ask<ProgramNews>) {
       if (hasConnection && connection === undefined) throw new Error("the client is gone");
       try {
         const started = await programs.start({
-          ...program,
+          ...plainProgram(program),
           ...(connection !== undefined && { connection }),
           ...(tellsErrors && { onErrorOutput: (line) => void tell("programSaid", { id, line }) }),
         });
@@ -129,5 +129,29 @@ export function programsFor(programs: Programs, ask: Ask<ProgramNews>) {
       running.get(id)?.kill(signal);
       return undefined;
     },
+  };
+}
+
+/**
+ * Only what a worker may say of a program. Beside it, in place of a connection, could stand the number of one of our own descriptors:
+ * a listening socket, or the control socket.
+ */
+function plainProgram({
+  argv,
+  environment,
+  umask,
+  nice,
+  user,
+  group,
+  ignoresHangup,
+}: ProgramOrder["program"]): ProgramOrder["program"] {
+  return {
+    argv,
+    ...(environment !== undefined && { environment }),
+    ...(umask !== undefined && { umask }),
+    ...(nice !== undefined && { nice }),
+    ...(user !== undefined && { user }),
+    ...(group !== undefined && { group }),
+    ...(ignoresHangup !== undefined && { ignoresHangup }),
   };
 }

@@ -3,6 +3,7 @@
 import type { Socket } from "node:net";
 import { WithHandle } from "../platform/channel.ts";
 import { receivedUnconnected, sendableOf } from "../platform/handed-sockets.ts";
+import type { Policy } from "../policy.ts";
 import { loadTransparent, type OpenFrom, TransparentError } from "../relay/transparent.ts";
 
 /** What a worker asks of its supervisor; the socket comes beside the answer. */
@@ -27,14 +28,24 @@ export function remoteSources(
   };
 }
 
-/** The supervisor's end. */
-export const sourceAnswers = {
-  openFrom: async ({
-    address,
-    target,
-  }: SourceCalls["openFrom"]["argument"]): Promise<WithHandle<undefined>> => {
+/**
+ * The supervisor's end: makes such sockets where a service has `source: client`, and nowhere else.
+ *
+ * Which backend they connect to is not in its hands: Node connects in the process that has the socket, the worker.
+ */
+export class AllowedSources {
+  #isAllowed = false;
+
+  /** What is to be allowed from now on, beside what was before: a worker may have decided by that a moment ago. */
+  use({ settings }: Policy): void {
+    if (Object.values(settings.services).some(({ source }) => source === "client")) this.#isAllowed = true;
+  }
+
+  /** Rejects with a `TransparentError`, where nobody has asked for such sockets with the code EPERM. */
+  async openFrom({ address, target }: SourceCalls["openFrom"]["argument"]): Promise<WithHandle<undefined>> {
+    if (!this.#isAllowed) throw new TransparentError("EPERM", "no service has source: client");
     const open = await loadTransparent();
     const socket = open(address, target);
     return new WithHandle(undefined, sendableOf(socket), () => socket.destroy());
-  },
-};
+  }
+}

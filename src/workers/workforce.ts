@@ -4,7 +4,7 @@ import type { Front } from "../fronts.ts";
 import type { Answers } from "../platform/channel.ts";
 import type { Policy } from "../policy.ts";
 import type { Journal } from "../record/journal.ts";
-import type { TablesNews, WorkerReport } from "./orders.ts";
+import { isNews, type TablesNews, type WorkerReport } from "./orders.ts";
 import type { WorkerNews, WorkerPort } from "./port.ts";
 import { Post } from "./post.ts";
 import { Spare } from "./spare.ts";
@@ -276,6 +276,7 @@ export class Workforce {
   }
 
   #heard(news: TablesNews, { index }: Post): void {
+    if (!isNews(news)) throw new Error("what a worker says of its tables does not read");
     if (index === recorder) this.#recorded = news.generation;
     if (news.generation >= (this.#tables?.generation ?? 0)) this.#tables = news;
     this.#options.onNews();
