@@ -6,6 +6,14 @@
 if (process.argv[2] === "run") process.on("SIGHUP", () => undefined);
 
 const { runCli } = await import("./cli/cli.ts");
+const { exitStatus } = await import("./cli/exit-status.ts");
+
+// Nobody has got the answer, so the status must not look like one: 1 is "warnings only" of check, and "refuse" of match.
+process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
+  if (code !== "EPIPE") process.stderr.write(`tcpwrapd: cannot write the output: ${code}\n`);
+  process.exit(exitStatus.lostOutput);
+});
+process.stderr.on("error", () => undefined);
 
 process.exitCode = await runCli({
   arguments: process.argv.slice(2),

@@ -10,6 +10,8 @@ export const exitStatus = {
   internal: 70,
   /** A listener cannot be bound (EX_OSERR). */
   cannotStart: 71,
+  /** What was printed could not be written (EX_IOERR). */
+  lostOutput: 74,
   /** The configuration cannot be used (EX_CONFIG). */
   configuration: 78,
 } as const;
