@@ -64,6 +64,8 @@ function reasonOf(cause: unknown): string {
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
   if (code === "ENOENT") return "there is no such socket; is tcpwrapd running, and with this configuration?";
   if (code === "ECONNREFUSED") return "nobody listens on it any more";
+  if (code === "EPIPE" || code === "ECONNRESET")
+    return "it has closed the connection; too many ask it at once";
   if (code === "EACCES") return "permission denied; the socket belongs to root or to control.group";
   return cause instanceof Error ? cause.message : String(cause);
 }

@@ -21,7 +21,12 @@ const bounds = {
   headerBytes: 8 * 1024,
   bodyBytes: 16 * 1024,
   requestMs: 10_000,
+  /** Without a byte either way; longer than any answer takes. */
+  silentMs: 60_000,
 } as const;
+
+/** To whoever speaks no HTTP, too much of it, or too slowly. */
+const unreadable = '{"error":"no request that can be read"}\n';
 
 /** The longest window of an unconfirmed reload. */
 const maxConfirmMs = 24 * 60 * 60 * 1000;
@@ -67,9 +72,13 @@ export async function openControl({ api, onTrouble, ...place }: ControlOptions):
     (request, response) => void answer(request, response, api, onTrouble),
   );
   server.maxConnections = bounds.connections;
+  // One who does not read its answer must not keep its place either.
+  server.timeout = bounds.silentMs;
   server.on("clientError", (_error, socket) => {
-    if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
-    else socket.destroy();
+    if (!socket.writable) return void socket.destroy();
+    const head = `HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ${unreadable.length}`;
+    // Destroyed then: whoever does not close by itself would keep its place for ever.
+    socket.end(`${head}\r\nConnection: close\r\n\r\n${unreadable}`, () => socket.destroy());
   });
   const placed = await placeSocket(server, place);
   return { close: () => close(server, placed) };

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { statSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Status } from "../../src/control/api.ts";
@@ -132,7 +134,7 @@ test("J4: a control socket that a killed daemon left behind is replaced, one tha
 });
 
 const garbage: [what: string, bytes: string | Buffer, answer: RegExp][] = [
-  ["no HTTP", "hello\r\n\r\n", /^HTTP\/1\.1 400 /],
+  ["no HTTP", "hello\r\n\r\n", /^HTTP\/1\.1 400 [^]*\r\n\r\n\{"error":".*"\}\n$/],
   [
     "bytes of every kind",
     Buffer.from(Array.from({ length: 4096 }, (_, index) => index % 256)),
@@ -182,6 +184,23 @@ test("L1: garbage on the control socket gets an error, and the daemon goes on", 
     [],
     "none of it is a fault of ours",
   );
+});
+
+test("L1: peers that have been answered and stay do not keep others out", async (t) => {
+  const daemon = await RunningDaemon.start(t, { services: { sshd: "127.0.0.1:1" } });
+  const stayers = await Promise.all(
+    Array.from({ length: 32 }, async () => {
+      const stayer = connect({ path: daemon.controlSocket, allowHalfOpen: true });
+      stayer.on("error", () => undefined);
+      stayer.write("no HTTP\r\n\r\n");
+      await once(stayer, "readable");
+      return stayer;
+    }),
+  );
+  const { status, output, errors } = await command(daemon, "status");
+  assert.equal(status, 0, errors);
+  assert.match(output, /^tcpwrapd /);
+  for (const stayer of stayers) stayer.destroy();
 });
 
 test("a control socket that was asked for and cannot be made is an error, and nothing is left running", async (t) => {
