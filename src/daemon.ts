@@ -190,7 +190,8 @@ export class Daemon implements ControlApi {
 
   async drain(): Promise<number> {
     this.#askDrain();
-    return this.#workforce.sessions;
+    // What the workers tell by themselves comes a moment late.
+    return (await this.sessions()).length;
   }
 
   async kick(id: string): Promise<boolean> {

@@ -31,6 +31,7 @@ import { type Allowed, ownWorker, startWorker } from "../workers/port.ts";
 import type { WorkforceOptions } from "../workers/workforce.ts";
 import { ControlSocket } from "./control-socket.ts";
 import { exit as endProcess } from "../platform/worker-process.ts";
+import { tellSessions } from "../workers/session-count.ts";
 import { uncaughtTeller } from "../workers/uncaught.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { AddCommand, Io } from "./io.ts";
@@ -220,6 +221,7 @@ function workerStarter(
       means: { maxDescriptors: descriptorLimit(), maxHeapBytes: heapLimit() },
       onTables: (news) => void answers.tables(news, undefined),
     });
+    tellSessions(worker, (count) => void answers.sessions(count, undefined));
     return ownWorker(worker, processId());
   };
 }

@@ -14,12 +14,10 @@ import { openSinks } from "../record/sinks.ts";
 import { loadTransparent } from "../relay/transparent.ts";
 import { RemotePrograms } from "./remote-programs.ts";
 import { remoteSources } from "./remote-sources.ts";
+import { tellSessions } from "./session-count.ts";
 import { uncaughtTeller } from "./uncaught.ts";
 import { Worker } from "./worker.ts";
 import type { Birth, SupervisorCalls, WorkerCalls } from "./port.ts";
-
-/** How often the number of sessions is told, where it has changed. */
-const tellMs = 250;
 
 /** Bounds how long records may keep us from ending. */
 const flushMs = 2000;
@@ -97,12 +95,7 @@ async function start({ log, level, flood, relay, recordsRelay, identity }: Birth
     means: { maxDescriptors: descriptorLimit(), maxHeapBytes: heapLimit() },
     onTables: (news) => void tell("tables", news),
   });
-  let told = 0;
-  setInterval(() => {
-    if (worker.sessions === told) return;
-    told = worker.sessions;
-    void tell("sessions", told);
-  }, tellMs).unref();
+  tellSessions(worker, (count) => void tell("sessions", count));
   return { worker, journal };
 }
 

@@ -80,23 +80,26 @@ test("sessions counts the bytes of a session while it lives, and kick cuts it wi
   assert.deepEqual([again.status, again.errors], [1, `tcpwrapd: no session has the id "${accept.id}"\n`]);
 });
 
-test("drain lets nobody in any more, and the daemon ends after its last session", async (t) => {
-  const backend = await startBackend(t);
-  const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address }, allow: "ALL: ALL\n" });
-  const port = daemon.port("sshd");
-  const session = await open(t, port);
-  assert.equal(await ask(session, "one"), "one");
-  assert.match(
-    (await command(daemon, "drain")).output,
-    /^nobody is let in any more; \d+ sessions are left\n$/,
-  );
-  await daemon.find(({ event }) => event === "draining");
-  assert.equal((await talk(port)).end, "ECONNREFUSED");
-  assert.equal((await control(daemon, "GET", "/v1/status")).body["state"], "draining");
-  assert.equal(await ask(session, "two"), "two");
-  session.end();
-  assert.equal(await daemon.exited(), 0);
-});
+for (const workers of [0, 1])
+  test(`drain lets nobody in any more, and the daemon of ${workers} workers ends after its last session`, async (t) => {
+    const backend = await startBackend(t);
+    const daemon = await RunningDaemon.start(t, {
+      services: { sshd: backend.address },
+      allow: "ALL: ALL\n",
+      yaml: `process: {workers: ${workers}}\n`,
+    });
+    const port = daemon.port("sshd");
+    const session = await open(t, port);
+    assert.equal(await ask(session, "one"), "one");
+    const { output } = await command(daemon, "drain");
+    assert.equal(output, "nobody is let in any more; 1 sessions are left\n");
+    await daemon.find(({ event }) => event === "draining");
+    assert.equal((await talk(port)).end, "ECONNREFUSED");
+    assert.equal((await control(daemon, "GET", "/v1/status")).body["state"], "draining");
+    assert.equal(await ask(session, "two"), "two");
+    session.end();
+    assert.equal(await daemon.exited(), 0);
+  });
 
 test("without a daemon every command says so, with exit status 69", async (t) => {
   const daemon = await RunningDaemon.start(t, { services: { sshd: "127.0.0.1:1" } });
