@@ -161,6 +161,8 @@ export async function runDaemon(
     return exitStatus.ok;
   } catch (cause) {
     await journal.close(1000);
+    // A terminal's Ctrl-C ends workers too that are only on their way up; nothing has failed then.
+    if (signals.isStopped() && cause instanceof Error && cause.name === "ChannelClosed") return exitStatus.ok;
     // A socket that cannot be had, a user that nobody is: whatever says what to do about it.
     if (!(cause instanceof Error && "hint" in cause)) throw cause;
     io.errors.write(`tcpwrapd: ${cause.message}; ${String(cause.hint)}\n`);
@@ -254,6 +256,7 @@ function watchSignals() {
   });
   return {
     stopped,
+    isStopped: (): boolean => stopCount > 0,
     lead: (started: Daemon): void => {
       daemon = started;
       if (isReloadDue) void daemon.reload();

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -120,6 +122,23 @@ test("J8: a port in use: one clear line, exit status 71, and the other listeners
     `tcpwrapd: cannot listen on 127.0.0.1:${port}: the address is in use; "ss -ltnp sport = :${port}" names the program that listens there\n`,
   );
   assert.equal(ran.status, 71);
+});
+
+test("G11: Ctrl-C while a worker is on its way up ends the start, and nothing has failed", async (t) => {
+  const control = join(file(t, ""), "..", "control.sock");
+  const started = spawn(process.execPath, [program, "run", ...service, "--control-socket", control], {
+    detached: true,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const pid = started.pid ?? 0;
+  let errors = "";
+  started.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString()));
+  const ended = once(started, "close");
+  const children = `/proc/${pid}/task/${pid}/children`;
+  while (started.exitCode === null && readFileSync(children, "utf8") === "") await pause(5);
+  process.kill(-pid, "SIGINT");
+  assert.deepEqual(await ended, [0, null]);
+  assert.equal(errors, "");
 });
 
 test("every command has help with an example", () => {
