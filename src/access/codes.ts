@@ -164,7 +164,8 @@ export const CODES = {
   "leading-zero": {
     severity: "warning",
     isGrave: true,
-    meaning: "A part of an address begins with 0: in a network it is octal, in an address it never matches.",
+    meaning:
+      "A part of an address or a mask begins with 0: in a network it is octal, in an address it never matches.",
   },
   "partial-address": {
     severity: "warning",

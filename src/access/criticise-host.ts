@@ -1,16 +1,10 @@
 /** What a careful reader would say about one host pattern: that it never matches, or matches whom its writer did not mean. */
-import { maskWord, parseIpv6, parseQuad } from "./addresses.ts";
-import type { TableCode } from "./codes.ts";
+import { parseIpv6, parseQuad } from "./addresses.ts";
+import { criticiseNet, hintOf, inIpv4, withoutZeros } from "./criticise-net.ts";
 import type { Netgroups } from "./netgroup.ts";
 import { atoi } from "./numbers.ts";
-import { lowerCase } from "./text.ts";
-
-/** A remark on a word. Texts are strings of bytes. */
-export interface Remark {
-  readonly code: TableCode;
-  readonly message: string;
-  readonly hint?: string;
-}
+import type { Remark } from "./remark.ts";
+import { asBytes, lowerCase, readable } from "./text.ts";
 
 /** What the reader knows of the place where the pattern stands. */
 export interface HostContext {
@@ -57,10 +51,8 @@ function criticiseBracketed(word: string): Remark | undefined {
   const words = parseIpv6(inside, () => true);
   if (words === undefined) return criticiseNoIpv6(word, inside);
   if (words[0] === 0 && words[1] === 0 && words[2] === 0xffff) {
-    const quad = [24, 16, 8, 0].map((shift) => (words[3] >>> shift) & 255).join(".");
-    const bits = mask === undefined ? "" : `/${Math.max(1, Number(mask) - 96)}`;
     const message = `"${word}" never matches: IPv4 clients are compared as IPv4`;
-    return { code: "mapped-ipv4", message, hint: `write "${quad}${bits}"` };
+    return { code: "mapped-ipv4", message, ...hintOf(inIpv4(words[3], mask)) };
   }
   if (mask === undefined) return undefined;
   const bits = atoi(mask);
@@ -80,48 +72,6 @@ function criticiseNoIpv6(word: string, inside: string): Remark {
   return { code: "bad-ipv6", message };
 }
 
-function criticiseNet(word: string): Remark | undefined {
-  const slash = word.indexOf("/");
-  const [net, mask] = [word.slice(0, slash), word.slice(slash + 1)];
-  const quad = parseQuad(net);
-  if (quad === undefined) {
-    const isShort = /^\d{1,3}(?:\.\d{1,3}){0,2}\.?$/.test(net);
-    const whole = [...net.replace(/\.$/, "").split("."), "0", "0", "0"].slice(0, 4).join(".");
-    const message = `"${word}" never matches: "${net}" is no network`;
-    return { code: "bad-net-mask", message, ...(isShort && { hint: `write "${whole}/${mask}"` }) };
-  }
-  if (hasLeadingZero(net)) {
-    const message = `"${word}": a number that begins with 0 is octal, so this is "${printQuad(quad)}/${mask}"`;
-    return { code: "leading-zero", message, hint: "write the address without leading zeros" };
-  }
-  const written = parseQuad(mask);
-  const bits = atoi(mask);
-  if (written === undefined && (bits < 1 || bits > 32)) return criticiseLength(word, net, mask, bits);
-  if (written === undefined && !/^\d+$/.test(mask)) {
-    const message = `"${word}" is read as "${net}/${bits}"`;
-    return { code: "bad-net-mask", message, hint: "leave a blank behind the length" };
-  }
-  const bitsOfMask = written ?? maskWord(bits, 0);
-  if ((quad & bitsOfMask) >>> 0 !== quad) {
-    const right = `${printQuad((quad & bitsOfMask) >>> 0)}/${mask}`;
-    const message = `"${word}" has bits set below the mask`;
-    return { code: "host-bits-set", message, hint: `write "${right}"` };
-  }
-  const isRow = (((~bitsOfMask >>> 0) + 1) & ~bitsOfMask) === 0;
-  if (isRow) return undefined;
-  return { code: "mask-not-contiguous", message: `the mask of "${word}" is no row of ones and then zeros` };
-}
-
-function criticiseLength(word: string, net: string, mask: string, bits: number): Remark {
-  const message = `"${word}" never matches: a length is 1 to 32`;
-  const code = "bad-net-mask";
-  if (mask === "255.255.255.255") {
-    const message = `"${word}" never matches: that mask does not read`;
-    return { code, message, hint: `write "${net}"` };
-  }
-  return bits === 0 ? { code, message, hint: 'write "ALL"' } : { code, message };
-}
-
 function criticiseNumeric(word: string): Remark | undefined {
   const parts = word.replace(/^\.|\.$/g, "").split(".");
   if (parts.some((part) => part === "" || Number(part) > 255) || parts.length > 4) {
@@ -129,7 +79,7 @@ function criticiseNumeric(word: string): Remark | undefined {
   }
   if (parts.some((part) => /^0\d/.test(part))) {
     const message = `"${word}" never matches: addresses have no leading zeros`;
-    return { code: "leading-zero", message, hint: `write "${word.replace(/(^|\.)0+(?=\d)/g, "$1")}"` };
+    return { code: "leading-zero", message, hint: `write "${withoutZeros(word)}"` };
   }
   const isWhole = parts.length === 4;
   if (isWhole && parts.join(".") === word) return undefined;
@@ -140,14 +90,7 @@ function criticiseNumeric(word: string): Remark | undefined {
 }
 
 function criticiseName(word: string): Remark | undefined {
-  const strange = /[^\w.*?-]/.exec(word)?.[0];
-  if (strange !== undefined) {
-    const message = `"${word}" never matches: no address and no host name has "${strange}"`;
-    const isSeparator = /^[;|&+]$/.test(strange);
-    const hint =
-      strange > "\u007f" ? "write the name as DNS has it (xn--...)" : "separate patterns by blanks or commas";
-    return { code: "bad-character", message, ...((isSeparator || strange > "\u007f") && { hint }) };
-  }
+  if (/[^\w.*?-]/.test(word)) return criticiseCharacter(word);
   if (/^[\d.*?]+$/.test(word) && /\d/.test(word)) {
     const message = `"${word}" is compared with the client's name too, which its own DNS chooses`;
     const beginning = /^((?:\d+\.){1,3})\*(?:\.\*)*$/.exec(word)?.[1];
@@ -162,10 +105,41 @@ function criticiseName(word: string): Remark | undefined {
   };
 }
 
-function hasLeadingZero(quad: string): boolean {
-  return /(^|\.)0[\dxX]/.test(quad);
+/** A character that no name has: a letter of another alphabet, a separator, or what no editor shows. */
+function criticiseCharacter(word: string): Remark {
+  const text = readable(word);
+  const strange = asBytes(text) === word ? (/[^\w.*?-]/u.exec(text)?.[0] ?? "") : undefined;
+  const shown = strange === undefined ? "bytes that are no UTF-8" : shownCharacter(strange);
+  const message = `"${word}" never matches: no address and no host name has ${shown}`;
+  const code = "bad-character";
+  if (strange === undefined || (strange > "\u007f" && /[\p{L}\p{M}\p{N}]/u.test(strange))) {
+    const name = strange === undefined ? undefined : nameForDns(text);
+    return { code, message, hint: name === undefined ? AS_DNS_HAS_IT : `write "${name}"` };
+  }
+  if (/^\p{C}$/u.test(strange)) return { code, message, hint: "take it away: editors do not show it" };
+  if (/^[;|&+\p{Z}\uff0c\u3001]$/u.test(strange))
+    return { code, message, hint: "separate patterns by blanks or commas" };
+  return strange > "\u007f" ? { code, message, hint: AS_DNS_HAS_IT } : { code, message };
 }
 
-function printQuad(quad: number): string {
-  return [24, 16, 8, 0].map((shift) => (quad >>> shift) & 255).join(".");
+const AS_DNS_HAS_IT = "write the name as DNS has it (xn--...)";
+
+/** With its number, where a reader could take it for another one; by its number alone, where there is nothing to see. */
+function shownCharacter(char: string): string {
+  const number = `U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}`;
+  if (/[\p{C}\p{Z}]/u.test(char)) return number;
+  return char > "\u007f" ? `"${asBytes(char)}" (${number})` : `"${char}"`;
+}
+
+/** A name with every label in letters that DNS knows (A-labels, RFC 5890); undefined where one has no such form. */
+function nameForDns(text: string): string | undefined {
+  const labels = text.split(".").map((label) => (/^[\w*?-]*$/.test(label) ? label : aLabel(label)));
+  return labels.includes(undefined) ? undefined : labels.join(".");
+}
+
+function aLabel(label: string): string | undefined {
+  if (label.length > 63 || !/^[\w\p{L}\p{M}\p{N}-]+$/u.test(label)) return undefined;
+  // Throws for letters that are not assigned, say.
+  const url = URL.canParse(`http://${label}`) ? new URL(`http://${label}`) : undefined;
+  return url?.hostname.startsWith("xn--") === true ? url.hostname : undefined;
 }

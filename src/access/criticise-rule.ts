@@ -1,8 +1,9 @@
 /** What a careful reader would say about one rule: its lists, its daemons, its users and its options. */
 import type { Criticism } from "./criticise.ts";
-import { criticiseHost, type Remark } from "./criticise-host.ts";
+import { criticiseHost } from "./criticise-host.ts";
 import { wholeUnsigned } from "./numbers.ts";
 import { parseOptions, writtenOptions } from "./option-text.ts";
+import type { Remark } from "./remark.ts";
 import { indexOutsideBrackets, lowerCase } from "./text.ts";
 
 /** A logical line with a colon. */

@@ -4,11 +4,12 @@ import { CODES, type TableCode } from "./codes.ts";
 import type { ListData } from "./compile-list.ts";
 import { endOfText } from "./compile-list.ts";
 import { Covered, type Stand } from "./covered.ts";
-import { criticiseHost, type HostContext, type Remark } from "./criticise-host.ts";
+import { criticiseHost, type HostContext } from "./criticise-host.ts";
 import { criticiseRule, type Daemons, readRule, type RuleRead, type RuleText } from "./criticise-rule.ts";
 import { LineReader } from "./lines.ts";
 import type { Netgroups } from "./netgroup.ts";
 import type { TableData } from "./table-data.ts";
+import type { Remark } from "./remark.ts";
 import { Reach } from "./reach.ts";
 import { byteString, indexOutsideBrackets, readable } from "./text.ts";
 

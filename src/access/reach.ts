@@ -1,5 +1,5 @@
 /** Finds the services that everybody reaches, or nobody. */
-import type { Remark } from "./criticise-host.ts";
+import type { Remark } from "./remark.ts";
 import type { RuleRead } from "./criticise-rule.ts";
 
 /** What the rules say of each daemon as a whole. Rules are added in the order in which they are asked. */

@@ -38,7 +38,7 @@ export function readable(text: string): string {
   if (isAscii(text)) return text;
   const bytes = new Uint8Array(text.length);
   for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
-  return new TextDecoder().decode(bytes);
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }
 
 /** An ordinary string (a name of the configuration, say) as the string of bytes that a table would spell. */
