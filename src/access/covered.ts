@@ -29,7 +29,8 @@ export class Covered {
   }
 
   /** The rules above that match everything first; undefined where some client may come to this rule. */
-  find({ daemons, clients }: Asked): readonly Stand[] | undefined {
+  find(asked: Asked): readonly Stand[] | undefined {
+    const { daemons, clients } = withoutDoubles(asked);
     if (daemons.length === 0 || clients.length === 0) return undefined;
     const found = new Set<Stand>();
     for (const daemon of daemons) {
@@ -43,7 +44,8 @@ export class Covered {
   }
 
   /** Adds a rule without EXCEPT. */
-  add({ daemons, clients }: Asked, stand: Stand): void {
+  add(asked: Asked, stand: Stand): void {
+    const { daemons, clients } = withoutDoubles(asked);
     for (const daemon of daemons) {
       const known = this.#byDaemon.get(daemon) ?? new Clients(this.#followsNames);
       this.#byDaemon.set(daemon, known);
@@ -61,6 +63,20 @@ export class Covered {
     return undefined;
   }
 }
+
+/** Every word once; nothing of a rule whose lists are both so long that each daemon with each client would be too many. */
+function withoutDoubles(asked: Asked): Asked {
+  const [daemons, clients] = [[...new Set(asked.daemons)], [...new Set(asked.clients)]];
+  return Math.min(daemons.length, clients.length) > MOST_IN_BOTH
+    ? { daemons: [], clients: [] }
+    : { daemons, clients };
+}
+
+/** Words that both lists of a rule may have. */
+const MOST_IN_BOTH = 50;
+
+/** No name in DNS is longer. */
+const MOST_OF_A_NAME = 255;
 
 /** Client patterns that have been seen for one daemon. */
 class Clients {
@@ -81,7 +97,7 @@ class Clients {
   }
 
   find(word: string): Stand | undefined {
-    const [, host] = /^.[^@]*@(.+)$/s.exec(word) ?? [];
+    const [, host] = /^.[^@]*@([^@]+)$/s.exec(word) ?? [];
     const same = this.#words.get("all") ?? this.#words.get(word);
     if (same !== undefined) return same;
     // Any user of a host is a part of the host.
@@ -95,7 +111,8 @@ class Clients {
       return undefined;
     }
     if (this.#followsNames && !word.startsWith(".")) return undefined;
-    if (this.#suffixes.size === 0 || !/^\.?[a-z][\w.-]*$/.test(word)) return undefined;
+    if (this.#suffixes.size === 0 || word.length > MOST_OF_A_NAME || !/^\.?[a-z][\w.-]*$/.test(word))
+      return undefined;
     for (let dot = word.indexOf(".", 1); dot >= 0; dot = word.indexOf(".", dot + 1)) {
       const wider = this.#suffixes.get(word.slice(dot));
       if (wider !== undefined) return wider;

@@ -92,11 +92,15 @@ export function* criticiseRule(
   }
 }
 
+/** Longer than a daemon with an address behind it; the patterns below would take quadratic time. */
+const MOST_OF_A_WORD = 500;
+
 /** An IPv6 address that stands where a list should: "sshd: 2001:db8::1". */
 function bareIpv6(text: string): PlacedRemark | undefined {
-  if (!text.includes("::") && !/(?:[0-9a-f]+:){7}/i.test(text)) return undefined;
+  if (!text.includes("::") && !/(?:[0-9a-f]{1,4}:){7}/i.test(text)) return undefined;
   const outside = text.replaceAll(/\[[^[\]]*\]/g, (inside) => "x".repeat(inside.length));
   for (const { 0: word, index: at } of outside.matchAll(/[^\s,]+/g)) {
+    if (word.length > MOST_OF_A_WORD) continue;
     const [, lead = "", address = "", bits = ""] =
       /^([^:]*[g-z_@.][^:]*:)?([0-9a-f]*:[0-9a-f:]*:[0-9a-f.]*)(\/\d+)?$/i.exec(word) ?? [];
     if (address === "" || !/^(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}$/i.test(address)) continue;
@@ -220,9 +224,9 @@ function* criticiseOptions({ options }: RuleRead): Generator<PlacedRemark> {
   if (options === undefined) return;
   const { written: keywords, isWhole } = writtenOptions(parseOptions(options.text));
   if (!isWhole) return; // what is wrong with them says who reads them
-  for (const [index, { keyword, at }] of keywords.entries()) {
+  const lastCommand = keywords.findLastIndex(({ keyword }) => COMMANDS.has(keyword));
+  for (const { keyword, at } of keywords.slice(lastCommand + 1)) {
     if (!FOR_COMMANDS.has(keyword)) continue;
-    if (keywords.slice(index + 1).some((later) => COMMANDS.has(later.keyword))) continue;
     const message = `"${keyword}" has no effect: it is for commands after it in the rule, and there is none`;
     yield { at: options.at + at, code: "option-without-effect", message };
   }

@@ -10,10 +10,11 @@ export class Reach {
   readonly #entered = new Set<string>();
 
   add({ daemons, clients, verdict }: Pick<RuleRead, "daemons" | "clients" | "verdict">): void {
+    const isForAll = clients.includes("all");
     for (const word of daemons) {
       const daemon = word === "known" ? "all" : word;
       // "ALL EXCEPT friends" is a rule for all as well: whom it excepts is named.
-      if (verdict === "refuse" && clients.includes("all")) this.#closed.add(daemon);
+      if (verdict === "refuse" && isForAll) this.#closed.add(daemon);
       if (verdict === "refuse" || this.#closed.has("all") || this.#closed.has(daemon)) continue;
       // A port, a wildcard or one of our addresses may stand for any of them.
       const isOneName = /^[a-z_][\w.+-]*$/.test(daemon);

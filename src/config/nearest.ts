@@ -4,8 +4,11 @@
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   let best: { candidate: string; distance: number } | undefined;
   for (const candidate of candidates) {
+    const most = Math.max(1, candidate.length / 3);
+    // What is longer by more differs by more; the word may be a megabyte.
+    if (Math.abs(word.length - candidate.length) > most) continue;
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
-    if (distance <= Math.max(1, candidate.length / 3) && (best === undefined || distance < best.distance)) {
+    if (distance <= most && (best === undefined || distance < best.distance)) {
       best = { candidate, distance };
     }
   }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decide } from "../../src/access/decide.ts";
 import { printTable } from "../../src/access/print.ts";
+import { nearest } from "../../src/config/nearest.ts";
 import { loadText } from "../support/load-text.ts";
 
 const bytes = 1 << 20;
@@ -63,6 +64,34 @@ for (const [start, unit, because] of inOneLine) {
       survives("", text, "");
     },
   );
+}
+
+const many = (stem: string): string =>
+  Array.from({ length: 20_000 }, (_, index) => `${stem}${index} `).join("");
+const critical: [text: string, because: string][] = [
+  [`sshd: ALL: umask ${"7".repeat(300_000)}\n`, "digits that could begin an IPv6 address"],
+  [`${"d".repeat(300_000)}: ALL\n`, "letters that could"],
+  [`sshd: ::1 ${"z".repeat(300_000)}\n`, "a long word beside a bare address"],
+  [`${many("a")}: ${many("b")}\n`.repeat(2), "long lists on both sides, twice"],
+  [`sshd: ${"a@".repeat(150_000)}a\n`.repeat(2), "a user of a user of a user, twice"],
+  [`sshd: .a\nsshd: ${"a.".repeat(150_000)}b\n`, "a name of many labels under a domain"],
+  [`sshd: ALL: ${"nice: ".repeat(50_000)}nice\n`, "options for a command that never comes"],
+  [`sshd: ALL: ${"x".repeat(300_000)}\n`, "a long name of an option"],
+  [`sshd: 0${".0".repeat(150_000)}/8\n`, "a network of many parts"],
+  [`sshd: 1.2.3.4/${"0".repeat(300_000)}1\n`, "a mask of many zeros"],
+  [`sshd: ${"\xc3\xbc".repeat(150_000)}.\xff\n`, "letters that no name has"],
+  [`sshd: ${"\xc3\xbc.".repeat(100_000)}\n`, "labels that have to be written as A-labels"],
+  [`${"[".repeat(300_000)}: ALL\n`, "brackets"],
+];
+for (const [text, because] of critical) {
+  test(`read critically: ${because}`, { timeout: withinMs }, () => {
+    const daemons = { names: ["sshd"], ports: [22], nearest: (name: string) => nearest(name, ["sshd"]) };
+    const before = process.cpuUsage();
+    const { diagnostics } = loadText(text, text, { "/list": text }, "allow", { noMatch: "allow", daemons });
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < withinMs * 100, `${(user + system) / 1000} ms`);
+    assert.ok(diagnostics.length <= 3000);
+  });
 }
 
 test("a line of 48 MiB is an error, and hosts.deny refuses at it", { timeout: withinMs }, () => {

@@ -1,5 +1,5 @@
 /** Tables from texts, for tests that need no disk. */
-import { loadTables, type Loaded } from "../../src/config/load.ts";
+import { loadTables, type Loaded, type LoadOptions } from "../../src/config/load.ts";
 import type { Source } from "../../src/access/types.ts";
 
 /** Loads a pair of tables and the files that they name, by path; a file that is not given is missing. */
@@ -8,11 +8,13 @@ export function loadText(
   deny: string,
   files: Readonly<Record<string, string | Source>> = {},
   noMatch: "allow" | "refuse" = "allow",
+  criticism?: LoadOptions["criticism"],
 ): Loaded {
   const all: Record<string, string | Source> = { "hosts.allow": allow, "hosts.deny": deny, ...files };
   const read = (path: string): Source => {
     const file = all[path] ?? { kind: "missing" };
     return typeof file === "string" ? { kind: "text", bytes: Buffer.from(file, "latin1") } : file;
   };
-  return loadTables({ allow: "hosts.allow", deny: "hosts.deny", noMatch, read, interfaces: new Set(["lo"]) });
+  const options = { allow: "hosts.allow", deny: "hosts.deny", noMatch, read, interfaces: new Set(["lo"]) };
+  return loadTables(criticism === undefined ? options : { ...options, criticism });
 }
