@@ -15,6 +15,11 @@ export const CODES = {
     meaning:
       "The table is there but cannot be read. hosts.allow then holds no rule; hosts.deny refuses everyone who reaches it.",
   },
+  "table-is-directory": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A table is a directory. It counts as empty, as with tcpd: hosts.deny then refuses nobody.",
+  },
   "byte-order-mark": {
     severity: "warning",
     meaning:
@@ -49,7 +54,7 @@ export const CODES = {
     severity: "warning",
     isGrave: true,
     meaning:
-      "A /file cannot be read, is no regular file, or is larger than 64 MiB: the pattern matches nothing.",
+      "A /file cannot be read, is a directory or no regular file, or is larger than 64 MiB: the pattern matches nothing.",
   },
   "list-includes-itself": {
     severity: "error",

@@ -44,7 +44,7 @@ const COLON = 58;
 /**
  * Reads a table. Never throws; linear in its bytes.
  *
- * A missing file is an empty table. One that cannot be read is broken from its first line on; one with a line beyond
+ * A missing file is an empty table, and so is a directory, with a warning. One that cannot be read is broken from its first line on; one with a line beyond
  * all bounds is broken from there on. A line without colon is skipped with a warning. Source: hosts_access(5).
  */
 export function compileTable(
@@ -55,6 +55,11 @@ export function compileTable(
 ): CompiledTable {
   const bytes = source.kind === "text" ? source.bytes : new Uint8Array();
   const compiler = new TableCompiler(file, bytes, visitor, interfaces);
+  if (source.kind === "directory") {
+    const message = `${file} is a directory; it counts as an empty table`;
+    const code = "table-is-directory";
+    return { ...compiler.run(), diagnostics: [{ file, line: 0, severity: "warning", code, message }] };
+  }
   if (source.kind !== "unreadable") return compiler.run();
   const message = `cannot open ${file}: ${source.reason}`;
   const broken: Diagnostic = { file, line: 0, severity: "error", code: "cannot-open", message };

@@ -4,7 +4,7 @@ import type { Accounts } from "./tables.ts";
 import { expand } from "./expand.ts";
 import { optionError, type OptionProblem, type Outcome, type Progress } from "./option-rows.ts";
 import { parseOptions, type ParsedOption } from "./option-text.ts";
-import { readable, trim } from "./text.ts";
+import { readable, shorten, trim } from "./text.ts";
 
 /** What the options of a rule have come to: the verdict they settle ("default" = the table's own) and what is to be done. */
 export interface Applied {
@@ -73,7 +73,7 @@ export function placeProblem(
   line: number,
   column?: number,
 ): Diagnostic {
-  const diagnostic = { file, line, severity, code, message: readable(message) };
+  const diagnostic = { file, line, severity, code, message: shorten(readable(message)) };
   return column === undefined || at === undefined ? diagnostic : { ...diagnostic, column: column + at };
 }
 

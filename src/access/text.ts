@@ -41,6 +41,22 @@ export function readable(text: string): string {
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }
 
+/** Characters of a word that a sentence quotes, and of the sentence. */
+const MOST_QUOTED = 200;
+const MOST_OF_A_SENTENCE = 1000;
+
+/** A sentence for people, with what it quotes cut short: a word of a table may be a megabyte. */
+export function shorten(sentence: string): string {
+  if (sentence.length <= MOST_QUOTED) return sentence;
+  const text = sentence.replaceAll(QUOTED, '"$1..."');
+  const beginning = BEGINNING.exec(text)?.[0];
+  return beginning === undefined ? text : `${beginning}...`;
+}
+
+const BEGINNING = new RegExp(`^.{${MOST_OF_A_SENTENCE}}(?=.)`, "su");
+
+const QUOTED = new RegExp(`"([^"]{${MOST_QUOTED}})[^"]+"`, "gu");
+
 /** An ordinary string (a name of the configuration, say) as the string of bytes that a table would spell. */
 export function asBytes(text: string): string {
   if (isAscii(text)) return text;

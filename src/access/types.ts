@@ -142,9 +142,10 @@ export interface Diagnostic {
 
 /**
  * What a reader of files found at one path.
- * "missing" reads as an empty table; "unreadable" does not: a deny table that cannot be read refuses everyone.
+ * "missing" and "directory" read as an empty table; "unreadable" does not: a deny table that cannot be read refuses everyone.
  */
 export type Source =
   | { readonly kind: "text"; readonly bytes: Uint8Array }
   | { readonly kind: "missing" }
+  | { readonly kind: "directory" }
   | { readonly kind: "unreadable"; readonly reason: string };

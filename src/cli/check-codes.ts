@@ -68,10 +68,6 @@ export const CHECK_CODES = {
     severity: "warning",
     meaning: "A table that the configuration or a flag names is not there. It counts as empty.",
   },
-  "table-is-directory": {
-    severity: "warning",
-    meaning: "A table is a directory. It counts as empty, as with tcpd.",
-  },
   "unreadable-for-user": { severity: "error", meaning: "The user of process.user cannot read a table." },
   "world-writable": {
     severity: "warning",

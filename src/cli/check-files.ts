@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import { writtenOptions } from "../access/option-text.ts";
 import type { Table } from "../access/tables.ts";
 import type { Diagnostic } from "../access/types.ts";
+import { look } from "../config/files.ts";
 import { findIdentity, type Identity } from "../platform/identity.ts";
 import { isExecutable, remark } from "./check-configuration.ts";
 
@@ -39,13 +40,10 @@ export async function checkFiles(files: CheckedFiles): Promise<Diagnostic[]> {
 }
 
 function tableMissing(file: string, isNamed: boolean): Diagnostic[] {
-  const found = statOf(file);
-  const place = { file, line: 0 };
-  if (found === undefined && isNamed && file.startsWith("/")) {
-    return [remark("table-missing", place, `there is no file "${file}"; it counts as an empty table`)];
-  }
-  if (found?.isDirectory() !== true) return [];
-  return [remark("table-is-directory", place, `"${file}" is a directory; it counts as an empty table`)];
+  // What is there and cannot be looked at is told by who reads it.
+  if (!isNamed || !file.startsWith("/") || look(file) !== "missing") return [];
+  const message = `there is no file "${file}"; it counts as an empty table`;
+  return [remark("table-missing", { file, line: 0 }, message)];
 }
 
 function unreadableFor(file: string, user: string | undefined, identity: Identity | undefined): Diagnostic[] {

@@ -1,7 +1,7 @@
 /** The answer of `match`, for people as tcpdmatch prints it, and for programs as one JSON object. */
 
 import { type Endpoint, type Request, type Verdict } from "../access/types.ts";
-import { printable } from "./printable.ts";
+import { printable, printableBeginning } from "./printable.ts";
 import { printDiagnostic } from "./settings.ts";
 
 /** A verdict with how it came about. */
@@ -48,13 +48,13 @@ export function printText(
     ...(isKnown(request.user) ? [`client:   username ${printable(request.user)}`] : []),
     ...known("server", request.server),
     `server:   process  ${printable(request.daemon)}`,
-    ...(isTraced ? steps.map((step) => `step:     ${printable(step)}`) : []),
+    ...(isTraced ? steps.map((step) => `step:     ${printableBeginning(step)}`) : []),
     ...diagnostics.map((diagnostic) => `problem:  ${printDiagnostic(diagnostic)}`),
-    ...assumed.map((line) => `assumed:  aclexec "${printable(line)}" succeeds`),
+    ...assumed.map((line) => `assumed:  aclexec "${printableBeginning(line)}" succeeds`),
     rule === undefined
       ? `matched:  ${reason === "no_match" ? "no rule" : "a table that cannot be read"}`
-      : `matched:  ${rule.file} line ${rule.line}: ${printable(ruleText)}`,
-    ...(verdict.kind === "twist" ? [`command:  ${printable(verdict.command.line)}`] : []),
+      : `matched:  ${printable(rule.file)} line ${rule.line}: ${printableBeginning(ruleText)}`,
+    ...(verdict.kind === "twist" ? [`command:  ${printableBeginning(verdict.command.line)}`] : []),
     `access:   ${words[verdict.kind]}`,
   ];
   return `${lines.join("\n")}\n`;

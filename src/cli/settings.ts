@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import type { Diagnostic } from "../access/types.ts";
 import { type Layer, readConfiguration } from "../config/configuration.ts";
 import type { Settings } from "../config/schema.ts";
+import { printable } from "./printable.ts";
 
 /** The flags that every command knows. */
 export interface SharedFlags {
@@ -82,7 +83,9 @@ export async function readSettings(
 export function printDiagnostic(diagnostic: Diagnostic): string {
   const { file, line, column, severity, code, message, hint } = diagnostic;
   const place = [file, ...(line > 0 ? [line] : []), ...(column === undefined ? [] : [column])].join(":");
-  return `${place}: ${severity} ${code}: ${message}${hint === undefined || hint === "" ? "" : `; ${hint}`}`;
+  return printable(
+    `${place}: ${severity} ${code}: ${message}${hint === undefined || hint === "" ? "" : `; ${hint}`}`,
+  );
 }
 
 async function readText(file: string, isAskedFor: boolean): Promise<string | undefined> {

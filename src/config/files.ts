@@ -52,8 +52,8 @@ export function isSameState(before: Looked, after: Looked): boolean {
 /**
  * Reads a whole file, and what the kernel said of it at that moment.
  *
- * @returns "missing" for no such file; "text" of no bytes for a directory, which libwrap reads as empty;
- *   "unreadable" for FIFOs, devices, files beyond `maxBytes`, missing rights, and a file that changed under our hands
+ * @returns "missing" for no such file; "directory" for one, which libwrap reads as empty; "text" of no bytes for /dev/null, to which
+ *   tables are linked to switch them off; "unreadable" for FIFOs, other devices, files beyond `maxBytes`, missing rights, and a file that changed under our hands
  */
 export function readWhole(
   path: string,
@@ -73,7 +73,9 @@ export function readWhole(
   try {
     const stats = fstatSync(descriptor);
     const state = stateOf(stats);
-    if (stats.isDirectory()) return { source: { kind: "text", bytes: new Uint8Array() }, state };
+    if (stats.isDirectory()) return { source: { kind: "directory" }, state };
+    if (stats.isCharacterDevice() && stats.rdev === nullDevice)
+      return { source: { kind: "text", bytes: new Uint8Array() }, state };
     if (!state.isFile) return unreadable("not a regular file", state);
     if (state.size > maxBytes) return unreadable(`larger than ${maxBytes} bytes`, state);
     const bytes = readBytes(descriptor, state.size);
@@ -90,6 +92,9 @@ export function readWhole(
     closeSync(descriptor);
   }
 }
+
+/** Major number 1, minor number 3, on every Linux; null(4). */
+const nullDevice = (1n << 8n) | 3n;
 
 /** The last two bytes of a file, fewer where it has fewer, none where it cannot be read. */
 export function readTail(path: string): Uint8Array {

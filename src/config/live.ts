@@ -252,7 +252,7 @@ export class LiveTables {
 
   /** True where a file that changed under us does not come into force; says so once, by noting its new state. */
   #isKept(path: string, before: InForce, { state, source }: Reading): boolean {
-    const reason = reasonToKeep(source, state, this.#options.missing);
+    const reason = reasonToKeep(source, this.#options.missing);
     if (reason === undefined) return false;
     this.#inForce.set(path, { ...before, state, racyUntil: 0 });
     if (!isSameState(before.state, state)) this.#tellKept(path, reason);
@@ -286,7 +286,7 @@ export class LiveTables {
       if (holds !== this.#holds) return;
       for (const path of [this.#options.allow, this.#options.deny]) {
         const found = readings.get(path);
-        const reason = found && reasonToKeep(found.source, found.state, this.#options.missing);
+        const reason = found && reasonToKeep(found.source, this.#options.missing);
         if (found !== undefined && reason !== undefined) {
           this.#keepReadings(readings);
           this.#tellKept(path, reason);
@@ -387,16 +387,17 @@ function readNow(path: string, maxBytes = MAX_FILE_BYTES): Reading {
 }
 
 /** Why a table that has changed under us does not come into force; undefined when it does. */
-function reasonToKeep(
-  source: Source,
-  state: Looked,
-  missing: LiveTablesOptions["missing"],
-): string | undefined {
-  if (source.kind === "unreadable") return source.reason;
-  if (source.kind === "missing") return missing === "keep" ? "the file is gone" : undefined;
-  return typeof state === "object" && "isFile" in state && !state.isFile
-    ? "it is a directory now"
-    : undefined;
+function reasonToKeep(source: Source, missing: LiveTablesOptions["missing"]): string | undefined {
+  switch (source.kind) {
+    case "text":
+      return undefined;
+    case "missing":
+      return missing === "keep" ? "the file is gone" : undefined;
+    case "directory":
+      return "it is a directory now";
+    case "unreadable":
+      return source.reason;
+  }
 }
 
 function bytesOf(source: Source): Uint8Array {

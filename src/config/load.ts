@@ -8,7 +8,7 @@ import { listOf, tableOf } from "../access/compiled.ts";
 import { criticise, type Criticism } from "../access/criticise.ts";
 import { checkOptions, placeProblem } from "../access/options.ts";
 import { parseNetgroups, type Netgroups } from "../access/netgroup.ts";
-import { byteString, readable } from "../access/text.ts";
+import { byteString, readable, shorten } from "../access/text.ts";
 
 /** Reads at most `maxBytes` of a file; whatever is no plain file, or is longer, is "unreadable". Never throws. */
 export type Read = (path: string, maxBytes: number) => Source;
@@ -144,7 +144,13 @@ class Remarks {
 
   /** Errors and warnings are counted apart: a thousand warnings must not hide an error. */
   add(diagnostic: Diagnostic): void {
-    if (this.counts[diagnostic.severity]++ < MAX_REMARKS) this.all.push(diagnostic);
+    if (this.counts[diagnostic.severity]++ >= MAX_REMARKS) return;
+    const { message, hint } = diagnostic;
+    this.all.push({
+      ...diagnostic,
+      message: shorten(message),
+      ...(hint !== undefined && { hint: shorten(hint) }),
+    });
   }
 }
 
@@ -216,7 +222,7 @@ class ListLoader {
     this.paths.add(name);
     const source = this.read(name, MAX_FILE_BYTES);
     if (source.kind !== "text") {
-      const reason = source.kind === "missing" ? "no such file" : source.reason;
+      const reason = source.kind === "unreadable" ? source.reason : REASONS[source.kind];
       const code = source.kind === "missing" ? "list-missing" : "list-unreadable";
       const message = `cannot open "${name}": ${reason}; it matches nothing`;
       this.remarks.add({ ...place, severity: "warning", code, message });
@@ -244,6 +250,8 @@ class ListLoader {
     this.lists.set(path, { data, leftOut });
   }
 }
+
+const REASONS = { missing: "no such file", directory: "it is a directory" } as const;
 
 function namesOf(text: string): Set<string> {
   const names = text.split("\n").map((line) => line.split(":", 1)[0] ?? "");

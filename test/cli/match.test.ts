@@ -53,6 +53,15 @@ test("match answers with tcpdmatch's words, the rule, and 0 for allow", async (t
   assert.equal(status, 0);
 });
 
+test("match prints nothing that could draw over what is there, and of a long rule the beginning", async (t) => {
+  const flags = tables(t, "no colon \u001b[2J \u202e\n", `sshd: ALL ${"x".repeat(100_000)}\n`);
+  const { output, errors } = await runCommand(["match", ...flags, "--no-resolve", "sshd", "192.0.2.7"]);
+  assert.match(errors, /hosts\.allow:1:1: warning missing-colon: .*\\x1b\[2J \\u\{202e\}/);
+  assert.doesNotMatch(errors, /[\u001b\u202e]/);
+  assert.match(output, /hosts\.deny line 1: sshd: ALL x+\.\.\.\naccess: {3}denied\n$/);
+  assert.ok(output.length < 1000);
+});
+
 test("match ends with 1 for refuse, and takes user, server and an absolute path of the daemon", async (t) => {
   const flags = tables(t, "sshd@198.51.100.1: bob@192.0.2.7\n", "ALL: ALL\n");
   const bob = await runCommand(["match", ...flags, "/usr/sbin/sshd@198.51.100.1", "bob@192.0.2.7"]);

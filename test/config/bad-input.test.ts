@@ -125,14 +125,20 @@ const rows: Bad[] = [
   {
     what: "a directory in place of the table, which is empty for libwrap too",
     put: (path) => mkdirSync(path),
-    said: [],
+    said: ["hosts.deny:0 warning table-is-directory"],
     verdict: "allow",
   },
   {
     what: "a directory in place of a file",
     put: (path, folder) => writeFileSync(path, `sshd: ${folder}, 192.0.2.1\n`),
-    said: [],
+    said: ["hosts.deny:1:7 warning list-unreadable"],
     verdict: "refuse",
+  },
+  {
+    what: "a link to /dev/null, which switches the table off",
+    put: (path) => symlinkSync("/dev/null", path),
+    said: [],
+    verdict: "allow",
   },
 ];
 for (const { what, put, said, verdict } of rows) {
@@ -163,6 +169,22 @@ for (const { what, put, said, verdict } of rows) {
     },
   );
 }
+
+test("what is said of a megabyte quotes its beginning only", (t) => {
+  const deny = join(scratchFolder(t), "hosts.deny");
+  const long = "x".repeat(1_000_000);
+  const texts = [`sshd: ALL: ${long}\n`, `sshd: ALL: umask ${long}\n`, `sshd: /${long}\n`, `${long}\n`];
+  for (const text of [...texts, `sshd: ALL: umask ${'"7'.repeat(500_000)}\n`]) {
+    writeFileSync(deny, text);
+    const { diagnostics, tables } = load("/nonexistent", deny);
+    const client = { address: "192.0.2.1" };
+    const step = decide(tables, { daemon: "sshd", client, server: { address: "198.51.100.1" } });
+    const met = step.kind === "need" ? [] : step.diagnostics;
+    assert.ok(diagnostics.length > 0);
+    for (const { message } of [...diagnostics, ...met])
+      assert.ok(message.length < 1200, message.slice(0, 80));
+  }
+});
 
 test("twice the junk takes no more than a few times as long", { timeout: 60_000 }, (t) => {
   const deny = join(scratchFolder(t), "hosts.deny");
