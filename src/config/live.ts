@@ -255,14 +255,14 @@ export class LiveTables {
     const reason = reasonToKeep(source, this.#options.missing);
     if (reason === undefined) return false;
     this.#inForce.set(path, { ...before, state, racyUntil: 0 });
-    if (!isSameState(before.state, state)) this.#tellKept(path, reason);
+    if (!isSameState(before.state, state)) this.#tellKept({ file: path, line: 0 }, reason);
     return true;
   }
 
-  #tellKept(file: string, reason: string): void {
+  #tellKept(place: Pick<Diagnostic, "file" | "line" | "column">, reason: string): void {
     const message = `cannot read it: ${reason}`;
     const hint = "the rules read before stay in force";
-    const kept: Diagnostic = { file, line: 0, severity: "error", code: "table-kept", message, hint };
+    const kept: Diagnostic = { ...place, severity: "error", code: "table-kept", message, hint };
     this.#options.onChange({ generation: this.#current, kept });
   }
 
@@ -289,15 +289,24 @@ export class LiveTables {
         const reason = found && reasonToKeep(found.source, this.#options.missing);
         if (found !== undefined && reason !== undefined) {
           this.#keepReadings(readings);
-          this.#tellKept(path, reason);
+          this.#tellKept({ file: path, line: 0 }, reason);
           return;
         }
+      }
+      const cutShort = cutIn(loaded);
+      if (cutShort !== undefined && cutIn(this.#current) === undefined) {
+        this.#keepReadings(readings);
+        this.#tellKept(cutShort, "a line is too long");
+        return;
       }
       this.#take(loaded, readings);
       await pause(backgroundPauseMs, undefined, { signal });
     } catch (cause) {
       if (signal.aborted) return;
-      this.#tellKept(this.#options.deny, cause instanceof Error ? cause.message : String(cause));
+      this.#tellKept(
+        { file: this.#options.deny, line: 0 },
+        cause instanceof Error ? cause.message : String(cause),
+      );
       await pause(restlessMs);
     }
   }
@@ -370,6 +379,19 @@ function loadOptions({ allow, deny, noMatch, inline, strict }: LiveTablesOptions
 /** Why tables may not be taken; none where nobody is strict. */
 function graveIn({ diagnostics }: Loaded, { strict }: LiveTablesOptions): readonly Diagnostic[] {
   return strict === undefined ? [] : diagnostics.filter(isGrave);
+}
+
+/**
+ * Where a table ends before its last line. No line of a small table is so long, so only loads in the background ask. The first tables
+ * are taken even so, as there are no others: then hosts.deny refuses everybody who comes to that place.
+ */
+function cutIn({
+  diagnostics,
+}: Pick<Loaded, "diagnostics">): Pick<Diagnostic, "file" | "line" | "column"> | undefined {
+  const found = diagnostics.find(({ code }) => code === "line-too-long");
+  if (found === undefined) return undefined;
+  const { file, line, column } = found;
+  return column === undefined ? { file, line } : { file, line, column };
 }
 
 /** Tables that let nobody in. */

@@ -248,6 +248,45 @@ test("A18: live tables load a large file beside the decisions, which go on by th
   assert.equal(await verdictOf(live, "192.0.2.9"), "refuse", "small again: at once");
 });
 
+test("A2: live tables stay as they were when a line is longer than 1 MiB, and say where", async (t) => {
+  const { deny, live, changes } = await bed(t);
+  const long = `ALL: ${"x".repeat(1 << 20)}\n`;
+  const loads = async (count: number): Promise<void> => {
+    const deadline = Date.now() + 20_000;
+    while (changes.length < count && Date.now() < deadline) {
+      live.fresh();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  };
+  writeFileSync(`${deny}.new`, `ALL: 192.0.2.66\n${long}`);
+  renameSync(`${deny}.new`, deny);
+  await loads(2);
+  const { kept, generation } = changes.at(-1) ?? {};
+  assert.deepEqual(
+    [kept?.file, kept?.line, kept?.column, kept?.code, generation?.number],
+    [deny, 2, (1 << 20) + 1, "table-kept", 1],
+  );
+  assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
+  assert.equal(await verdictOf(live, "192.0.2.7"), "allow", "what libwrap would refuse at the line");
+  writeFileSync(`${deny}.new`, "ALL: 192.0.2.7\n");
+  renameSync(`${deny}.new`, deny);
+  await loads(3);
+  assert.equal(await verdictOf(live, "192.0.2.7"), "refuse", "a good one counts again");
+});
+
+test("A2: a line longer than 1 MiB at the start refuses whom hosts.deny meets there", async (t) => {
+  const { deny, live, changes } = await bed(t, { deny: `ALL: 192.0.2.66\nALL: ${"x".repeat(1 << 20)}\n` });
+  assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
+  appendFileSync(deny, "ALL: 192.0.2.8\n");
+  const deadline = Date.now() + 20_000;
+  while (changes.length === 1 && Date.now() < deadline) {
+    live.fresh();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.equal(changes.at(-1)?.kept, undefined, "there is nothing better to keep");
+  assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
+});
+
 test("G7: large live tables stay as they were when the file becomes a directory", async (t) => {
   const { deny, live, changes } = await tablesBed(t, { deny: "ALL: 192.0.2.66\n".repeat(40_000) });
   unlinkSync(deny);
