@@ -38,7 +38,7 @@ export const CODES = {
   "line-too-long": {
     severity: "error",
     meaning:
-      "A logical line is longer than 1 MiB. The rules above it work; at this place hosts.allow goes on to hosts.deny, and hosts.deny refuses.",
+      "A logical line is longer than 1 MiB. A daemon that has rules from before keeps them. At its start the rules above the line work; at this place hosts.allow goes on to hosts.deny, and hosts.deny refuses.",
   },
   "missing-colon": {
     severity: "warning",
@@ -92,11 +92,13 @@ export const CODES = {
   },
   "unknown-user": {
     severity: "error",
-    meaning: "No user of that name. A client that the rule matches is refused.",
+    meaning:
+      "No user of that name in /etc/passwd (other name services are not asked). A client that the rule matches is refused.",
   },
   "unknown-group": {
     severity: "error",
-    meaning: "No group of that name. A client that the rule matches is refused.",
+    meaning:
+      "No group of that name in /etc/group (other name services are not asked). A client that the rule matches is refused.",
   },
   "unknown-expansion": {
     severity: "warning",
@@ -127,6 +129,11 @@ export const CODES = {
     isGrave: true,
     meaning:
       "A list is empty, so that the rule never matches; or it ends in EXCEPT, which then excepts nothing.",
+  },
+  "deep-except": {
+    severity: "warning",
+    meaning:
+      "More than three EXCEPT in one list. Each takes away from what the one before it takes away: who is meant is hard to tell.",
   },
   "unclosed-bracket": {
     severity: "warning",

@@ -148,7 +148,20 @@ function* criticiseList(
     const message = `the ${kind} list ends in "${last.text}", which excepts nothing`;
     yield { at: last.at, code: "empty-list", message };
   }
+  const excepts = words.filter(isExcept);
+  const tooMany = excepts[MOST_EXCEPT];
+  if (tooMany === undefined) return;
+  const message = `the ${kind} list has ${excepts.length} EXCEPT, each for what the one before it takes away`;
+  yield {
+    at: tooMany.at,
+    code: "deep-except",
+    message,
+    hint: "write several rules, the first that matches counts",
+  };
 }
+
+/** Exceptions inside each other that a reader can follow. */
+const MOST_EXCEPT = 3;
 
 function* criticiseDaemon({ text, at }: Word, { daemons, netgroups }: Criticism): Generator<PlacedRemark> {
   if (isExcept({ text, at })) return;

@@ -91,6 +91,12 @@ const rows: [rule: string, remark: RegExp | undefined, because: string][] = [
   ["sshd: 10.0.0.0/255.0", /bad-net-mask: .* is no mask.*; write "10.0.0.0\/255.0.0.0"$/, "a short mask"],
   ["sshd: 10.0.0.0/377.0.0.0", /bad-net-mask: .* "377.0.0.0" is no mask, .* numbers$/, "a mask that is none"],
   ["sshd: 10.0.0.0/0x8", /bad-net-mask: .* "0x8" is no mask, .* numbers$/, "a length is not everybody"],
+  [
+    "sshd: ALL EXCEPT 10. EXCEPT 10.1. EXCEPT 10.1.1. except 10.1.1.1",
+    /^\/allow:1:50 deep-except: the client list has 4 EXCEPT, .*; write several rules/,
+    "who is meant is hard to tell",
+  ],
+  ["sshd: ALL EXCEPT 10. EXCEPT 10.1. EXCEPT 10.1.1.", undefined, "three exceptions can be followed"],
   ["sshd: 192.0.02.1", /leading-zero: .*; write "192.0.2.1"$/, "A11: a leading zero never matches"],
   ["sshd: 192.0.2", /partial-address: .*; write "192.0.2."$/, "the beginning of an address ends in a dot"],
   ["sshd: .192.0", /partial-address/, "a network begins with no dot"],
