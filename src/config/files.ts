@@ -94,7 +94,7 @@ export function readWhole(
 }
 
 /** Major number 1, minor number 3, on every Linux; null(4). */
-const nullDevice = (1n << 8n) | 3n;
+const nullDevice = (1 << 8) | 3;
 
 /** The last two bytes of a file, fewer where it has fewer, none where it cannot be read. */
 export function readTail(path: string): Uint8Array {
