@@ -79,6 +79,10 @@ export async function serve(client: Wire, service: Service, ports: SharedPorts):
     record(connection, decision);
     if (ports.journal.hasAudit) await waitForAudit(connection);
     nameLater(connection, decision);
+    if (decision.verdict.kind === "refuse" && service.refuseAfterMs > 0) {
+      place.leave(); // a client that waits must not keep others out
+      await ports.act.refusals.wait(entry.ageMs, service.refuseAfterMs, session.cut.signal);
+    }
     const acting = carryOut(connection, decision);
     const acted = acting instanceof Promise ? await acting : acting;
     if (acted === plainReset) return; // it is gone

@@ -15,6 +15,8 @@ export interface Service {
   /** The target as records name it. */
   readonly targetText: string;
   readonly refusal: RefusalKind;
+  /** A refused client is ended at a whole multiple of this after it came; 0 = at once. */
+  readonly refuseAfterMs: number;
   /** Peers that announce their clients by a PROXY header; absent = a header is payload like any other. */
   readonly proxies?: { readonly networks: Networks; readonly timeoutMs: number };
   readonly connectTimeoutMs: number;

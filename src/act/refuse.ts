@@ -1,5 +1,6 @@
 /** Ends the connection of a refused client: by a reset, by a clean end, or by keeping it waiting. */
 import type { Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { reset } from "../platform/reset.ts";
 
 /** reset: at once, by RST. close: by FIN, what the client sent is thrown away. hold: silence for a while, then a reset. */
@@ -7,7 +8,7 @@ export type RefusalKind = "reset" | "close" | "hold";
 
 /** What refused clients may cost. */
 export interface RefusalLimits {
-  /** Clients held at the same time; one more is reset. */
+  /** Clients held, or waiting for their refusal, at the same time; one more is reset at once. */
   readonly maxHeld: number;
   readonly holdMs: number;
   /** Clients that we have ended and whose own end we wait for; one more is reset. */
@@ -29,14 +30,31 @@ export class Refusals {
   readonly #limits: RefusalLimits;
   readonly #held = new Set<Socket>();
   readonly #closing = new Set<Socket>();
+  #waiting = 0;
 
   constructor(limits: RefusalLimits) {
     this.#limits = limits;
   }
 
-  /** How many clients are held just now. */
+  /** How many clients are held just now, or wait for their refusal. */
   get held(): number {
-    return this.#held.size;
+    return this.#held.size + this.#waiting;
+  }
+
+  /**
+   * Waits before a client is refused, so that the time does not tell what was asked about it. The client has to be paused: one
+   * that ends its side meanwhile shall be refused no sooner.
+   *
+   * @param ageMs how long ago it came
+   * @param everyMs resolves when its age is a whole multiple of this; at once where too many are held already
+   *
+   * Never rejects; the signal ends the wait.
+   */
+  async wait(ageMs: number, everyMs: number, signal: AbortSignal): Promise<void> {
+    if (this.held >= this.#limits.maxHeld) return;
+    this.#waiting += 1;
+    await pause(everyMs - (ageMs % everyMs), undefined, { signal }).catch(ignore);
+    this.#waiting -= 1;
   }
 
   /**
@@ -51,7 +69,7 @@ export class Refusals {
     const gone = closed(client);
     client.on("error", ignore);
     if (client.destroyed) return await gone;
-    if (kind === "hold" && this.#held.size < this.#limits.maxHeld) this.#hold(client);
+    if (kind === "hold" && this.held < this.#limits.maxHeld) this.#hold(client);
     else if (kind === "close" && this.#closing.size < this.#limits.maxClosing) this.#close(client);
     else if (client.bytesWritten > 0 && this.#closing.size < this.#limits.maxClosing)
       this.#resetWhenRead(client);
@@ -112,5 +130,5 @@ function discard(client: Socket): void {
 }
 
 function ignore(): void {
-  // A refused client that goes away in its own manner is no error; the connection's own listener has told the journal.
+  // A refused client that goes away in its own manner is no error, nor is the early end of a wait; the journal has its record.
 }

@@ -70,6 +70,11 @@ const service = z
       .enum(["reset", "close", "hold"])
       .default("reset")
       .describe("how refused clients are ended: a reset at once, a clean end, or silence for half a minute"),
+    refuseAfter: duration
+      .prefault(0)
+      .describe(
+        "a refused client is ended so long after it came, or a multiple of it, so that the time does not tell what was asked about it; 0 = at once",
+      ),
     source: z
       .enum(["own", "client"])
       .default("own")

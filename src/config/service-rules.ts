@@ -9,6 +9,8 @@ export interface ServiceKeys {
   readonly backend?: readonly BackendEndpoint[] | undefined;
   readonly exec?: readonly string[] | undefined;
   readonly refuse: string;
+  /** Milliseconds. */
+  readonly refuseAfter: number;
   readonly source: string;
   readonly maxPerSource?: number | undefined;
   readonly proxyProtocol: { readonly acceptFrom: readonly string[]; readonly send?: string | undefined };
@@ -57,7 +59,7 @@ function checkTcp(service: ServiceKeys, complain: Complain): void {
 }
 
 function checkUdp(service: ServiceKeys, complain: Complain): void {
-  const { listen, backend, exec, refuse, source, proxyProtocol } = service;
+  const { listen, backend, exec, refuse, refuseAfter, source, proxyProtocol } = service;
   for (const [index, endpoint] of listen.entries()) {
     if (endpoint.kind === "udp" || endpoint.kind === "systemd") continue;
     const hint =
@@ -84,6 +86,10 @@ function checkUdp(service: ServiceKeys, complain: Complain): void {
   if (refuse !== "reset") {
     const message = `refused datagrams are dropped, nothing can be "${refuse}"; leave "refuse" out`;
     complain(message, ["refuse"]);
+  }
+  if (refuseAfter > 0) {
+    const message = 'refused datagrams have no answer that a time could be taken of; leave "refuseAfter" out';
+    complain(message, ["refuseAfter"]);
   }
   if (source === "client") {
     const message = 'a UDP service sends from our own address; leave "source" out';

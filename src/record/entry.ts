@@ -257,7 +257,7 @@ export class Entry {
       proxy: this.#proxy,
       upBytes: how.upBytes,
       downBytes: how.downBytes,
-      durationMs: round(this.#host.monotonic() - this.#openedAtMs),
+      durationMs: round(this.ageMs),
       cause: how.cause,
       detail: how.detail,
     });
@@ -276,13 +276,18 @@ export class Entry {
     if (this.#state !== "over") this.failed("closed without an outcome");
   }
 
+  /** Milliseconds since the client came. */
+  get ageMs(): number {
+    return this.#host.monotonic() - this.#openedAtMs;
+  }
+
   /** The connection as `sessions` shows it. */
   session(): OpenSession {
     return {
       ...this.#connection(),
       state: this.#state === "over" ? "deciding" : this.#state,
       acceptedAt: new Date(this.#acceptedAtMs).toISOString(),
-      ageMs: Math.round(this.#host.monotonic() - this.#openedAtMs),
+      ageMs: Math.round(this.ageMs),
       rule: this.#rule,
       backend: this.#backend,
       traffic: this.#traffic?.(),
@@ -311,7 +316,7 @@ export class Entry {
   }
 
   #decisionMs(): number {
-    const ms = this.#host.monotonic() - this.#openedAtMs;
+    const ms = this.ageMs;
     if (!this.#isCheck) this.#counters.decisionMs += ms;
     return round(ms);
   }

@@ -40,6 +40,7 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
     daemon: settings.daemon ?? name,
     ...targetOf(settings, dialling, dialling.before?.get(name)),
     refusal: settings.refuse,
+    refuseAfterMs: settings.refuseAfter,
     ...(acceptFrom.length > 0 && {
       proxies: { networks: parseNetworks(acceptFrom).networks, timeoutMs: settings.proxyProtocol.timeout },
     }),

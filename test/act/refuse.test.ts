@@ -149,6 +149,30 @@ test("E3: one client more than maxHeld is reset at once", async (t) => {
   assert.equal(refusals.held, 0);
 });
 
+const waits: [ageMs: number, everyMs: number, atLeastMs: number, because: string][] = [
+  [0.5, 80, 79, "a client that was judged at once waits for the whole time"],
+  [50.25, 80, 29, "one that was judged later waits for the rest of it"],
+  [90, 80, 69, "one that was judged too late waits for the next multiple"],
+];
+for (const [ageMs, everyMs, atLeastMs, because] of waits)
+  test(`E6: ${because}`, async () => {
+    const startedMs = performance.now();
+    await new Refusals(limits).wait(ageMs, everyMs, new AbortController().signal);
+    assert.ok(performance.now() - startedMs >= atLeastMs);
+  });
+
+test("E6: waiting clients have the places of held ones; one more does not wait, and the signal ends the wait", async () => {
+  const refusals = new Refusals(limits);
+  const cut = new AbortController();
+  const hour = 3_600_000;
+  const waiting = [refusals.wait(0, hour, cut.signal), refusals.wait(0, hour, cut.signal)];
+  await refusals.wait(0, hour, cut.signal);
+  assert.equal(refusals.held, 2);
+  cut.abort();
+  await Promise.all(waiting);
+  assert.equal(refusals.held, 0);
+});
+
 test("a reset in the middle of our own end closes the descriptor", async (t) => {
   const { accepted, client } = await connectPair(t);
   const refusals = new Refusals(limits);

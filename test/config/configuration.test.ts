@@ -135,6 +135,11 @@ rows.push(
     tftp("listen: ['udp:0.0.0.0:69']; backend: udp:127.0.0.1:1; refuse: hold"),
     /^x\.yaml:5:13: .*nothing can be "hold"; leave "refuse" out$/m,
   ],
+  [
+    "refused datagrams that are waited with",
+    tftp("listen: ['udp:0.0.0.0:69']; backend: udp:127.0.0.1:1; refuseAfter: 2s"),
+    /^x\.yaml:5:18: .*; leave "refuseAfter" out$/m,
+  ],
   ["a limit of UDP for TCP", sshd + "    maxPerSource: 5\n", /^x\.yaml:5:19: .*only UDP services have it/m],
 );
 for (const [because, text, line] of rows) {

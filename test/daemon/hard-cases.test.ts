@@ -7,6 +7,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { control } from "../support/control.ts";
 import { type LogLine, RunningDaemon } from "../support/daemon.ts";
+import { startDns } from "../support/dns-server.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
 import { freePort } from "../support/program.ts";
 
@@ -262,6 +263,49 @@ for (const refuse of ["reset", "close"]) {
     assert.ok(Math.abs(silent - spoken) < 30, `${silent} ms and ${spoken} ms`);
   });
 }
+
+for (const refuse of ["reset", "close"]) {
+  test(`E6: refuseAfter: an unknown and a bad name wait as long, and then ${refuse}`, async (t) => {
+    const dns = await startDns(({ name, type }) => {
+      if (name === "66.0.0.127.in-addr.arpa") return { rcode: 3 };
+      if (type === "PTR") return { records: [{ type: "PTR", data: "bad.test" }] };
+      return { records: type === "A" ? [{ type: "A", data: "192.0.2.1" }] : [], delayMs: 100 };
+    });
+    t.after(() => dns.close());
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: `names: {reverse: needed, servers: ["${dns.address}"], hostsFile: /dev/null}
+services: {sshd: {listen: ["127.0.0.1:0"], backend: "127.0.0.1:1", refuse: ${refuse}, refuseAfter: 500ms}}\n`,
+      deny: "sshd: PARANOID\nsshd: UNKNOWN\n",
+    });
+    for (const from of ["127.0.0.66", "127.0.0.67"]) {
+      const startedMs = performance.now();
+      const { end } = await talk(daemon.port("sshd"), { from, isHalfClosed: false });
+      assert.ok(performance.now() - startedMs > 490, from);
+      assert.equal(end, refuse === "reset" ? "ECONNRESET" : "end");
+    }
+    const lines = daemon.records.flatMap(({ event, rule }) => (event === "refuse" ? rule?.line : []));
+    assert.deepEqual(lines, [2, 1]);
+  });
+}
+
+test("E6: a client that waits for its refusal has its record, keeps nobody out, and is reset at the last stop", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: service("auto", `backend: "${backend.address}", refuseAfter: 1h, maxConnections: 1`),
+    allow: "sshd: 127.0.0.1\n",
+    deny: "ALL: ALL\n",
+  });
+  const refused = talk(daemon.port("sshd"), { from: "127.0.0.66" });
+  await daemon.find(({ event }) => event === "refuse");
+  assert.equal((await talk(daemon.port("sshd"), { say: "in" })).text, "in");
+  daemon.process.kill("SIGTERM");
+  await daemon.find(({ event }) => event === "draining");
+  daemon.process.kill("SIGTERM");
+  assert.deepEqual(await refused, { text: "", end: "ECONNRESET" });
+  assert.equal(backend.connections, 1);
+});
 
 /** The whole of it: REFUSED=10000 npm run test:one test/daemon/hard-cases.test.ts */
 const refusals = Number(process.env["REFUSED"] ?? 1000);

@@ -62,6 +62,26 @@ session; a TFTP request from the port of an earlier one is a new session.
 - All UDP services are served by one of the workers, since the datagrams of one client must not be spread over several.
 - \`systemd:NAME\` takes a socket of \`ListenDatagram=\`: [config/examples/tftp](../config/examples/tftp) has the unit.
 
+## What a refused client can learn
+
+A refused client gets no word, but it has a clock. \`refuse: reset\` ends it as soon as the verdict is there, whether or not it has spoken, and
+the time until then is the time of what the tables had to ask:
+
+- A client that is refused by its address alone is ended at once, one for whom a rule asked a name after an answer of DNS. An address
+  without a name (\`UNKNOWN\`) is one question; one whose name does not lead back to it (\`PARANOID\`) is two or more. So the client can tell
+  that there are rules with names and, since it can run the DNS of its own addresses, which of its names are looked at and when.
+- A rule with a user name asks the client's own ident service, and \`aclexec\` takes as long as its command does.
+- Where a name is known from an earlier client, nothing is asked and the refusal comes at once.
+
+\`services.NAME.refuseAfter\` hides that, as sshd hides how long a password took: a refused client is ended when it has been there for so long,
+or for a whole multiple of it where the decision took longer. To have one time for all, choose more than \`names.timeout\`, and more than
+\`ident.timeout\` and \`aclexec.timeout\` with it where rules use them: \`refuseAfter: 2s\` does for tables with names. What it costs: a socket for each
+refused client meanwhile. Such a client counts as one that is held (\`refuse: hold\`): it takes no place of \`maxConnections\`, there is room for
+so many, and in a flood those beyond it are refused at once. The record is written without waiting.
+
+It is about verdicts only. Clients beyond a limit, with a wrong PROXY header, or undecided at \`decisionTimeout\` are reset without
+more, and a UDP service answers no refused client at all.
+
 ## Environment
 
 For containers, where a file is in the way:
