@@ -214,9 +214,12 @@ async function join(connection: Connection, request: Request): Promise<void> {
     bare: ports.bare,
     open: openFrom && ((to) => openFrom(request.client.address, to)),
     header: target.sendProxy && proxyHeader(target.sendProxy, request, entry.id),
+    health: target.health,
+    onFall: target.cutsFallen ? (fallen) => ports.sessions.cutFrom(fallen, "backend_fallen") : undefined,
   });
   const backend = dialled.wire;
   session.backend = backend;
+  session.backendAddress = dialled.backend;
   const joined: Joined = { client, backend, keepAliveMs };
   if (keepAliveMs > 0) ports.keepAlives.watch(joined);
   const joinedAtMs = performance.now();

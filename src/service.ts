@@ -3,7 +3,7 @@
 import type { RefusalKind } from "./act/refuse.ts";
 import type { Networks } from "./identify/networks.ts";
 import type { BackendNames } from "./relay/backend-names.ts";
-import type { Backends } from "./relay/backends.ts";
+import type { Backends, HealthRules } from "./relay/backends.ts";
 import type { OpenFrom } from "./relay/transparent.ts";
 
 /** One configured listener with its daemon name and backend. */
@@ -53,6 +53,9 @@ export type Target =
   | {
       readonly kind: "backend";
       readonly backends: Backends;
+      readonly health: HealthRules;
+      /** The sessions of a backend that has fallen are cut. */
+      readonly cutsFallen: boolean;
       readonly sendProxy?: "v1" | "v2";
       /** Makes the sockets to the backend from the client's own address (`source: client`); absent = from ours. */
       readonly openFrom?: OpenFrom;

@@ -3,6 +3,7 @@
 import type { Request } from "./access/types.ts";
 import { Cut } from "./platform/cut.ts";
 import type { Wire } from "./platform/wire.ts";
+import type { BackendAddress } from "./relay/dial.ts";
 
 /** Why a session is cut; a cause of the `end` record. */
 export type CutCause = "drain" | "kicked";
@@ -16,6 +17,8 @@ export interface Session {
   judged?: Request;
   /** The other side of the relay, once it is there. */
   backend?: Wire;
+  /** Which backend that is. */
+  backendAddress?: BackendAddress;
   /** More about why it was cut, for its record. */
   detail?: string;
 }
@@ -57,6 +60,12 @@ export class Sessions {
     if (detail !== undefined) session.detail = detail;
     session.cut.abort(cause);
     return true;
+  }
+
+  /** Cuts those that are relayed to one backend. */
+  cutFrom(backend: BackendAddress, detail: string): void {
+    for (const { id, backendAddress } of this.#open.values())
+      if (backendAddress === backend) this.cut(id, "kicked", detail);
   }
 
   /** Cuts all, and from now on whatever comes in still. */

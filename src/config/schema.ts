@@ -46,6 +46,23 @@ const proxyProtocol = z.strictObject({
   send: z.enum(["v1", "v2"]).optional().describe("tell the backend who its client is; it must expect that"),
 });
 
+const health = z.strictObject({
+  fall: z
+    .int()
+    .positive()
+    .default(1)
+    .describe("dials that fail in a row before a backend of several rests, and the others are preferred"),
+  rise: z
+    .int()
+    .positive()
+    .default(1)
+    .describe("dials that succeed in a row after a rest, one at a time, before it is preferred again"),
+  sessions: z
+    .enum(["keep", "cut"])
+    .default("keep")
+    .describe("the open sessions of a backend that has fallen: they go on, or are cut"),
+});
+
 const service = z
   .strictObject({
     daemon: serviceName
@@ -104,6 +121,7 @@ const service = z
         "sessions that one address (or IPv6 /64) may have at once on a UDP service; more are refused; default 256",
       ),
     proxyProtocol: proxyProtocol.prefault({}),
+    health: health.prefault({}),
   })
   .superRefine((keys, context) => {
     checkService(keys, (message, path = []) =>

@@ -13,6 +13,7 @@ export interface ServiceKeys {
   readonly refuseAfter: number;
   readonly source: string;
   readonly maxPerSource?: number | undefined;
+  readonly health: { readonly fall: number; readonly rise: number; readonly sessions: string };
   readonly proxyProtocol: { readonly acceptFrom: readonly string[]; readonly send?: string | undefined };
 }
 
@@ -29,6 +30,10 @@ export function checkService(service: ServiceKeys, complain: Complain): void {
   const { backend, exec } = service;
   if ((backend === undefined) === (exec === undefined))
     complain('needs either "backend" or "exec"; write one of them');
+  const { fall, rise, sessions } = service.health;
+  const asksHealth = fall !== 1 || rise !== 1 || sessions !== "keep";
+  if (asksHealth && (exec !== undefined || isUdp(service)))
+    complain('only backends of connections have a health; leave "health" out', ["health"]);
   if (isUdp(service)) checkUdp(service, complain);
   else checkTcp(service, complain);
 }

@@ -16,6 +16,22 @@ export interface BackendsOptions {
   readonly now?: () => number;
 }
 
+/** When a backend has fallen and when it has risen again, by what clients meet. */
+export interface HealthRules {
+  /** Dials that fail in a row before it rests; while it has not risen again, each one makes it rest. */
+  readonly fall: number;
+  /** Dials that succeed in a row after a rest before it is as good as ever. */
+  readonly rise: number;
+}
+
+/** How to dial, and how to judge what becomes of it. */
+export interface BackendDialOptions extends Omit<DialOptions, "resolve"> {
+  /** Absent = one dial is enough for both. */
+  readonly health?: HealthRules;
+  /** Called when a backend falls, not again while it rests. */
+  readonly onFall?: ((fallen: BackendAddress) => void) | undefined;
+}
+
 /** A connection, and which backend it is to. */
 export interface Dialled {
   readonly wire: Wire;
@@ -38,7 +54,11 @@ export interface BackendHealth {
 interface Backend {
   readonly address: BackendAddress;
   failures: number;
+  /** Since it has fallen; 0 = it has not. */
+  rests: number;
   restsUntilMs: number;
+  /** Dials that it has answered since its last rest. */
+  answers: number;
   /** One connection is trying a backend whose rest is over; others go elsewhere until it has shown that it works. */
   isOnTrial: boolean;
   quickCloses: number;
@@ -72,7 +92,9 @@ export class Backends {
     this.#backends = options.addresses.map((address) => ({
       address,
       failures: 0,
+      rests: 0,
       restsUntilMs: 0,
+      answers: 0,
       isOnTrial: false,
       quickCloses: 0,
       isDoubted: false,
@@ -85,7 +107,8 @@ export class Backends {
    *
    * @throws DialError with everything that was tried, and the cause of the last
    */
-  async dial(options: Omit<DialOptions, "resolve">): Promise<Dialled> {
+  async dial(options: BackendDialOptions): Promise<Dialled> {
+    const { health = atOnce, onFall } = options;
     const deadlineMs = performance.now() + options.connectTimeoutMs;
     const tried: string[] = [];
     const order = this.#inOrder();
@@ -93,7 +116,7 @@ export class Backends {
     for (const [index, backend] of order.entries()) {
       const leftMs = deadlineMs - performance.now();
       const connectTimeoutMs = Math.max(1, leftMs / (order.length - index));
-      backend.isOnTrial = backend.failures > 0;
+      backend.isOnTrial = backend.rests > 0;
       try {
         // Field by field: an object of one shape is made many times faster than one of others' pieces.
         const { signal, client, bare, keepAliveMs, header, open } = options;
@@ -107,14 +130,13 @@ export class Backends {
           open,
           resolve,
         });
-        backend.failures = 0;
-        backend.restsUntilMs = 0;
+        noteAnswer(backend, health);
         return { wire, backend: backend.address, tried };
       } catch (error) {
         if (!(error instanceof DialError)) throw error;
         tried.push(...error.tried);
         if (isGivenUp(error)) throw new DialError(error.endCause, tried, error.cause);
-        if (error.isAboutBackend) this.#rest(backend);
+        if (error.isAboutBackend && this.#noteFailure(backend, health)) onFall?.(backend.address);
         if (index === order.length - 1) throw new DialError(error.endCause, tried, error.cause);
       } finally {
         backend.isOnTrial = false;
@@ -165,12 +187,27 @@ export class Backends {
     return [...this.#backends.filter((each) => !isAway(each)), ...this.#backends.filter(isAway)];
   }
 
-  #rest(backend: Backend): void {
+  /** @returns whether it has fallen by this */
+  #noteFailure(backend: Backend, { fall }: HealthRules): boolean {
     const { restMs = 5000, maxRestMs = 60_000 } = this.#options;
     backend.failures += 1;
-    backend.restsUntilMs =
-      this.#now() + Math.min(restMs * 2 ** Math.min(backend.failures - 1, 30), maxRestMs);
+    backend.answers = 0;
+    if (backend.rests === 0 && backend.failures < fall) return false;
+    backend.rests += 1;
+    backend.restsUntilMs = this.#now() + Math.min(restMs * 2 ** Math.min(backend.rests - 1, 30), maxRestMs);
+    return backend.rests === 1;
   }
+}
+
+const atOnce: HealthRules = { fall: 1, rise: 1 };
+
+/** A backend that has not risen yet keeps the length of its rests, so that one that comes and goes rests ever longer. */
+function noteAnswer(backend: Backend, { rise }: HealthRules): void {
+  backend.failures = 0;
+  backend.restsUntilMs = 0;
+  if (backend.rests === 0) return;
+  backend.answers += 1;
+  if (backend.answers >= rise) backend.rests = 0;
 }
 
 /**

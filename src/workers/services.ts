@@ -53,7 +53,7 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
 }
 
 function targetOf(
-  { backend, exec, source, proxyProtocol }: ServiceSettings,
+  { backend, exec, source, proxyProtocol, health }: ServiceSettings,
   { resolve, openFrom = noSource }: Dialling,
   before: Service | undefined,
 ): Pick<Service, "target" | "targetText"> {
@@ -66,6 +66,8 @@ function targetOf(
   const target = {
     kind: "backend",
     backends: isSame ? before.target.backends : new Backends({ addresses, resolve }),
+    health,
+    cutsFallen: health.sessions === "cut",
     ...(send !== undefined && { sendProxy: send }),
     ...(source === "client" && { openFrom }),
   } as const;

@@ -140,6 +140,11 @@ rows.push(
     tftp("listen: ['udp:0.0.0.0:69']; backend: udp:127.0.0.1:1; refuseAfter: 2s"),
     /^x\.yaml:5:18: .*; leave "refuseAfter" out$/m,
   ],
+  [
+    "the health of a backend of datagrams",
+    tftp("listen: ['udp:0.0.0.0:69']; backend: udp:127.0.0.1:1; health: {fall: 3}"),
+    /^x\.yaml:5:13: .*only backends of connections have a health; leave "health" out$/m,
+  ],
   ["a limit of UDP for TCP", sshd + "    maxPerSource: 5\n", /^x\.yaml:5:19: .*only UDP services have it/m],
 );
 for (const [because, text, line] of rows) {

@@ -389,3 +389,33 @@ test("H8: a backend that failed rests while another serves, and is preferred aga
   assert.ok(Date.now() - failedAtMs > 4000);
   assert.equal(await answer(), "first");
 });
+
+for (const sessions of ["cut", "keep"] as const) {
+  test(`H8: when a backend has fallen, its open sessions are ${sessions === "cut" ? "cut" : "kept"}, those of the other go on`, async (t) => {
+    const [first, second] = [await startBackend(t), await startBackend(t)];
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: service(
+        "auto",
+        `backend: ["${first.address}", "${second.address}"], health: {fall: 2, sessions: ${sessions}}`,
+      ),
+      allow: "",
+      deny: "",
+    });
+    const port = daemon.port("sshd");
+    const early = await open(t, port);
+    assert.equal(await ask(early, "early"), "early");
+    first.server.close();
+    const later = await open(t, port);
+    assert.equal(await ask(later, "later"), "later");
+    const last = await open(t, port);
+    if (sessions === "cut") {
+      const { cause, detail } = await daemon.find(({ event }) => event === "end");
+      assert.deepEqual({ cause, detail }, { cause: "kicked", detail: "backend_fallen" });
+    }
+    assert.equal(await ask(last, "last"), "last");
+    if (sessions === "keep") assert.equal(await ask(early, "still here"), "still here");
+    assert.equal(await ask(later, "on"), "on");
+    assert.equal(second.connections, 2);
+  });
+}

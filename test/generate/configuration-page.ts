@@ -28,7 +28,31 @@ check the file while you type if its first line is
 A duration is a number with its unit: \`500ms\`, \`5s\`, \`2m\`, \`1h\`; \`0\` where the text says what that means. Paths are absolute.
 `;
 
-const end = `## UDP services
+const end = `## Several backends
+
+\`\`\`yaml
+services:
+  mysqld:
+    listen: ["[::]:3306"]
+    backend: ["db1.example:3306", "db2.example:3306"]
+    health: { fall: 3, rise: 5, sessions: cut }
+\`\`\`
+
+The first backend that answers gets the client, all within \`connectTimeout\`. One that fails to answer rests for 5 s and the others are
+preferred; each time it fails again it rests twice as long, a minute at most. When a rest is over, one connection at a time tries it, and a
+client whose try fails goes to the next backend. A backend at rest is still tried where no other answers.
+
+Health is passive: only what clients meet counts. Nothing connects to a backend on its own, because mysqld counts a bare connect as an
+error and blocks the host after so many. So \`fall\` counts dials that failed in a row (refused, timed out, unreachable), and \`rise\` those that
+were answered in a row after a rest: until then the backend is tried by one connection at a time, and if it fails once more its next
+rest is longer than its last. A backend that comes and goes so costs its clients less and less. Each worker learns by itself, and status shows the
+worst that one has met.
+
+\`sessions: cut\` ends the open sessions of a backend at the moment it falls (\`kicked\`, with the detail \`backend_fallen\`), so that clients come
+back and are led to another, as for a database with one writer. That nobody answers a new connection does not prove that the open ones are
+dead: with \`keep\` they go on, and \`keepAlive\` finds those whose backend is gone. A worker cuts the sessions that it serves.
+
+## UDP services
 
 \`\`\`yaml
 services:
