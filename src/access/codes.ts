@@ -290,6 +290,23 @@ export const CODES = {
     severity: "warning",
     meaning: "A service that refuses every client: no rule lets anybody in.",
   },
+  "world-writable": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "Everybody on this machine can write to a table, a /file, the configuration, or a folder on the way to one.",
+  },
+  "group-writable": {
+    severity: "warning",
+    isGrave: true,
+    meaning: "A group can write to one of these.",
+  },
+  "foreign-owner": {
+    severity: "warning",
+    isGrave: true,
+    meaning:
+      "One of these, or a symbolic link on the way, belongs to somebody else than root and the user that the daemon runs as.",
+  },
   "aclexec-failed": {
     severity: "warning",
     meaning: "The command of aclexec failed, so the client is refused.",

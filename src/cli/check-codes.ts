@@ -69,11 +69,6 @@ export const CHECK_CODES = {
     meaning: "A table that the configuration or a flag names is not there. It counts as empty.",
   },
   "unreadable-for-user": { severity: "error", meaning: "The user of process.user cannot read a table." },
-  "world-writable": {
-    severity: "warning",
-    meaning:
-      "Everybody on this machine can write to a table, a /file, the configuration, or the folder of one.",
-  },
   "banners-missing": {
     severity: "warning",
     meaning: "The directory of banners is not there: nothing is sent.",

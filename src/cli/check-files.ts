@@ -1,11 +1,12 @@
 /** What can be said about the files that a decision depends on: who may write to them, and what they name that is not there. */
 
 import { type Stats, statSync } from "node:fs";
-import { dirname } from "node:path";
+import { resolve } from "node:path";
 import { writtenOptions } from "../access/option-text.ts";
 import type { Table } from "../access/tables.ts";
 import type { Diagnostic } from "../access/types.ts";
 import { look } from "../config/files.ts";
+import { findWriters } from "../config/writers.ts";
 import { findIdentity, type Identity } from "../platform/identity.ts";
 import { isExecutable, remark } from "./check-configuration.ts";
 
@@ -25,17 +26,14 @@ export interface CheckedFiles {
 export async function checkFiles(files: CheckedFiles): Promise<Diagnostic[]> {
   const { tables, named, paths, config, user } = files;
   const identity = user === undefined ? undefined : await findIdentity({ user }).catch(() => undefined);
-  const dependsOn = [
-    ...paths.filter((path) => path.startsWith("/")),
-    ...(config === undefined ? [] : [config]),
-  ];
+  const dependsOn = [...paths, ...(config === undefined ? [] : [resolve(config)])];
   return [
     ...tables.flatMap((table) => [
       ...tableMissing(table.file, named.has(table.file)),
       ...unreadableFor(table.file, user, identity),
       ...thingsMissing(table),
     ]),
-    ...worldWritable(dependsOn),
+    ...findWriters(dependsOn, identity?.uid),
   ];
 }
 
@@ -84,25 +82,6 @@ function thingsMissing({ file, rules }: Table): Diagnostic[] {
       const program = /^\(*\s*(\/[\w./+-]+)(?=[\s;&|)]|$)/.exec(value)?.[1];
       if (program === undefined || once(program, isExecutable)) continue;
       found.push(remark("command-missing", { file, line }, `"${program}" cannot be executed`));
-    }
-  }
-  return found;
-}
-
-/** Files that anybody may change, and folders where anybody may put another file in their place. */
-function worldWritable(paths: readonly string[]): Diagnostic[] {
-  const found: Diagnostic[] = [];
-  const seen = new Set<string>();
-  for (const path of paths) {
-    for (let each = path; !seen.has(each); each = dirname(each)) {
-      seen.add(each);
-      const stats = statOf(each);
-      if (stats === undefined || (stats.mode & 0o002) === 0 || !(stats.isFile() || stats.isDirectory()))
-        continue;
-      // In a folder with the sticky bit nobody replaces the files of others.
-      if (stats.isDirectory() && (stats.mode & 0o1000) !== 0) continue;
-      const message = `"${each}" is world-writable: everybody on this machine can change who gets in`;
-      found.push(remark("world-writable", { file: path, line: 0 }, message, `chmod o-w ${each}`));
     }
   }
   return found;

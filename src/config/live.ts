@@ -8,6 +8,7 @@ import { interfaceNames } from "../platform/interfaces.ts";
 import { ageMs, isSameState, look, type Looked, readTail, readWhole } from "./files.ts";
 import { type BackgroundOptions, loadTablesInBackground } from "./load-background.ts";
 import { type Loaded, type LoadOptions, loadTables, MAX_FILE_BYTES } from "./load.ts";
+import { findWriters, isAboutWriters } from "./writers.ts";
 import { quietNeededMs, quietNeededUnreadMs, racyMs } from "./settle.ts";
 
 /** Both tables of one moment. One decision sees one generation. */
@@ -90,6 +91,8 @@ export class LiveTables {
   #holds = 0;
   readonly #closed = new AbortController();
   readonly #poll: NodeJS.Timeout;
+  /** Tables that are not taken only because others can write to them, which their files do not tell when it is mended. */
+  #barred: Loaded | undefined;
 
   private constructor(options: LiveTablesOptions, loaded: Loaded, readings: ReadonlyMap<string, InForce>) {
     const refused = graveIn(loaded, options);
@@ -97,8 +100,9 @@ export class LiveTables {
     this.#current = generationOf(refused.length > 0 ? closed(options) : loaded, options.firstNumber ?? 1);
     this.#keepReadings(readings);
     options.onChange({ generation: this.#current });
+    this.#bar(loaded, refused);
     if (refused.length > 0) this.#tellRefused(refused, "there are no tables yet, so everybody is refused");
-    this.#poll = setInterval(() => this.fresh(), options.pollMs ?? 500).unref();
+    this.#poll = setInterval(() => this.#lookAtAll(), options.pollMs ?? 500).unref();
   }
 
   /** Loads both tables; resolves with the first generation in force. */
@@ -160,6 +164,7 @@ export class LiveTables {
    */
   hold({ tables, allowRules, denyRules, diagnostics }: Generation): void {
     this.#holds += 1;
+    this.#barred = undefined;
     this.#moving.clear();
     this.#keepReadings(new Map(Array.from(this.#inForce.keys(), (path) => [path, readNow(path)])));
     const number = this.#current.number + 1;
@@ -170,6 +175,16 @@ export class LiveTables {
   close(): void {
     clearInterval(this.#poll);
     this.#closed.abort();
+  }
+
+  #lookAtAll(): void {
+    this.fresh();
+    const barred = this.#barred;
+    if (barred !== undefined && findWriters(barred.paths).length === 0) this.#take(barred, this.#inForce);
+  }
+
+  #bar(loaded: Loaded, refused: readonly Diagnostic[]): void {
+    this.#barred = refused.length > 0 && refused.every(isAboutWriters) ? loaded : undefined;
   }
 
   #changedPaths(): string[] {
@@ -325,6 +340,7 @@ export class LiveTables {
   #take(loaded: Loaded, readings: ReadonlyMap<string, InForce>): void {
     this.#keepReadings(readings);
     const refused = graveIn(loaded, this.#options);
+    this.#bar(loaded, refused);
     if (refused.length > 0) return this.#tellRefused(refused, "the rules read before stay in force");
     this.#current = generationOf(loaded, this.#current.number + 1);
     this.#options.onChange({ generation: this.#current });
@@ -377,8 +393,8 @@ function loadOptions({ allow, deny, noMatch, inline, strict }: LiveTablesOptions
 }
 
 /** Why tables may not be taken; none where nobody is strict. */
-function graveIn({ diagnostics }: Loaded, { strict }: LiveTablesOptions): readonly Diagnostic[] {
-  return strict === undefined ? [] : diagnostics.filter(isGrave);
+function graveIn({ diagnostics, paths }: Loaded, { strict }: LiveTablesOptions): readonly Diagnostic[] {
+  return strict === undefined ? [] : [...diagnostics.filter(isGrave), ...findWriters(paths)];
 }
 
 /**

@@ -195,7 +195,7 @@ export const schema = z.strictObject({
         .boolean()
         .default(false)
         .describe(
-          "tables with an error, or with a dead or dangerous rule (docs/diagnostics.md), do not come into force: the old ones stay",
+          "tables with an error, with a dead or dangerous rule (docs/diagnostics.md), or that others than root and we can write to, do not come into force: the old ones stay",
         ),
       missing: z
         .enum(["empty", "keep"])

@@ -2,9 +2,11 @@
 
 import { isGrave } from "../access/codes.ts";
 import type { Diagnostic } from "../access/types.ts";
+import { findIdentity } from "../platform/identity.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
 import { type BackgroundOptions, loadTablesInBackground } from "./load-background.ts";
 import type { Settings } from "./schema.ts";
+import { findWriters } from "./writers.ts";
 
 /** What is known of names; undefined where nobody is strict. */
 export function strictOf({
@@ -17,14 +19,14 @@ export function strictOf({
 
 /** Why the tables on disk would not be taken; none where nobody is strict. */
 export async function graveTables(
-  settings: Pick<Settings, "access" | "names">,
+  settings: Pick<Settings, "access" | "names" | "process">,
   inline: ReadonlyMap<string, string>,
 ): Promise<readonly Diagnostic[]> {
   const criticism = strictOf(settings);
   if (criticism === undefined) return [];
   const { allow, deny, noMatch } = settings.access;
   const interfaces = interfaceNames();
-  const { diagnostics } = await loadTablesInBackground({
+  const { diagnostics, paths } = await loadTablesInBackground({
     allow,
     deny,
     noMatch,
@@ -32,5 +34,7 @@ export async function graveTables(
     inline,
     criticism,
   });
-  return diagnostics.filter(isGrave);
+  const { user } = settings.process;
+  const identity = user === undefined ? undefined : await findIdentity({ user }).catch(() => undefined);
+  return [...diagnostics.filter(isGrave), ...findWriters(paths, identity?.uid)];
 }

@@ -54,6 +54,11 @@ export function processId(): number {
   return process.pid;
 }
 
+/** Whose rights we have now. */
+export function effectiveUser(): number {
+  return process.geteuid?.() ?? 0;
+}
+
 /** Sets what others may not do with files made by us and by programs that we start; tcpd's is 022. */
 export function setUmask(mask: number): void {
   process.umask(mask);

@@ -224,7 +224,7 @@ for (const [what, files, lines, status] of rows) {
   });
 }
 
-test("check finds tables, lists and folders that anybody may write to", async (t) => {
+test("L2: check finds tables, lists, folders and configurations that others may write to", async (t) => {
   const { folder } = await check(t, { ...clean, allow: "sshd: FOLDER/open/list\n" });
   mkdirSync(join(folder, "open"));
   writeFileSync(join(folder, "open/list"), "10.0.0.1\n");
@@ -236,6 +236,13 @@ test("check finds tables, lists and folders that anybody may write to", async (t
   assert.match(lines[0] ?? "", /^\/hosts\.deny:1:1: warning world-writable: .*; chmod o-w \/hosts\.deny$/);
   assert.match(lines[1] ?? "", /^\/open\/list:1:1: warning world-writable: "\/open" is world-writable/);
   assert.equal(status, 1);
+  writeFileSync(join(folder, "t.yaml"), "");
+  chmodSync(join(folder, "t.yaml"), 0o664);
+  const whole = await runCommand(["check", "-c", join(folder, "t.yaml"), ...flags]);
+  assert.match(
+    whole.output,
+    /t\.yaml:1:1: warning group-writable: .* in the group with the number \d+ can .*; chmod g-w /,
+  );
   chmodSync(join(folder, "open"), 0o1777);
   assert.ok(!(await runCommand(["check", "-c", "/dev/null", ...flags])).output.includes("/open"));
 });

@@ -1,6 +1,6 @@
 /** `access.strict`: tables with an error, or with a dead or dangerous rule, do not come into force. */
 import assert from "node:assert/strict";
-import { appendFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { decide } from "../../src/access/decide.ts";
@@ -83,6 +83,26 @@ test("strict: so it is with large tables, which a thread loads", async (t) => {
   while (changes.length < 2 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(changes[1]?.kept?.code, "table-refused");
   assert.equal(live.current.number, 1);
+});
+
+test("L2: strict: an edit of a table that others can write does not come into force, until that is mended", async (t) => {
+  const { deny, live, changes, verdictOf } = await bed(t, "ALL: 192.0.2.8\n");
+  chmodSync(deny, 0o666);
+  assert.equal(await verdictOf("192.0.2.8"), "refuse");
+  appendFileSync(deny, "ALL: 192.0.2.9\n");
+  assert.equal(await verdictOf("192.0.2.9"), "allow");
+  const { kept, refused = [] } = changes.at(-1) ?? {};
+  assert.equal(kept?.message, "not taken, because of access.strict: world-writable");
+  assert.deepEqual(
+    refused.map(({ code, hint }) => [code, hint]),
+    [["world-writable", `chmod o-w ${deny}`]],
+  );
+  assert.equal(live.current.number, 1);
+  chmodSync(deny, 0o644);
+  const until = Date.now() + 20_000;
+  while ((await verdictOf("192.0.2.9")) === "allow" && Date.now() < until)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(await verdictOf("192.0.2.9"), "refuse");
 });
 
 test("without strict the same tables are taken as they are", async (t) => {

@@ -1,7 +1,7 @@
 /** `access.strict` through the daemon: at the start, at an edit, at a reload. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { appendFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -28,6 +28,21 @@ test("strict: the daemon does not start with a dead rule (78), and says where it
     ran.stderr,
     `${deny}:1:6: warning host-bits-set: "127.0.0.1/8" has bits set below the mask; write "127.0.0.0/8"\n`,
   );
+});
+
+test("L2: strict: the daemon does not start with a table that a group can write (78)", async (t) => {
+  const folder = scratchFolder(t);
+  const [config, allow, deny] = [join(folder, "tcpwrapd.yaml"), join(folder, "allow"), join(folder, "deny")];
+  writeFileSync(config, yaml);
+  writeFileSync(allow, "sshd: 127.0.0.1\n");
+  writeFileSync(deny, "ALL: ALL\n");
+  chmodSync(deny, 0o664);
+  const args = ["run", "-c", config, "--allow-file", allow, "--deny-file", deny];
+  const ran = spawnSync(process.execPath, [program, ...args, "--service", "sshd=127.0.0.1:0,127.0.0.1:1"], {
+    encoding: "utf8",
+  });
+  assert.equal(ran.status, 78, ran.stderr);
+  assert.match(ran.stderr, /^\S+\/deny: warning group-writable: .*; chmod g-w \S+\/deny\n$/);
 });
 
 test("strict: an edit with an error leaves the old rules, with a tables record at level error; so does a reload", async (t) => {

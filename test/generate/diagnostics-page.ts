@@ -18,7 +18,9 @@ Line and column of a remark about a whole file or a whole line are 1.
 An \`error\` means that somebody is refused or that a part of the table does not work; a \`warning\` that the text may not mean what its
 writer thought. Where a rule has a broken option, the clients that the rule matches are refused and nobody else; tcpd tells its log when
 such a client comes, the checker tells beforehand. With \`access.strict\` a table is not loaded while it has a remark that says so in the last
-column: a dead or a dangerous rule.
+column: a dead or a dangerous rule, or a file that others can change. The latter is what sshd's StrictModes asks: every file, folder and
+symbolic link on the way belongs to root or to the user that the daemon runs as (\`process.user\`), and nobody else can write to it; a folder
+with the sticky bit, such as /tmp, is good enough for a file that is there. Once it is mended the tables come into force by themselves.
 
 | code | severity | meaning | strict |
 | ---- | -------- | ------- | ------ |

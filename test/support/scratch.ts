@@ -4,6 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
+/** What a test writes can be written by its own user only, whatever the umask of the developer. */
+process.umask(0o022);
+
 /** Makes a folder that other users may enter; it is removed after the test. */
 export function scratchFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), "tcpwrapd-"));
