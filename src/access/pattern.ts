@@ -138,7 +138,11 @@ export function matchNet6(net: Words, bits: number, address: Words): boolean {
   return true;
 }
 
-/** Whole-text match of `*` (any run) and `?` (one character). Time is bounded by the product of the lengths. */
+/**
+ * Whole-text match of `*` (any run) and `?` (one character). What stands between two stars is taken where it comes first and never
+ * looked for again, and what stands behind the last one has one place: time is linear in the number of stars. Only a long piece
+ * between two of them can cost as much as its length times that of the text, which is a name or a user of a few hundred bytes.
+ */
 export function matchGlob(pattern: string, text: string): boolean {
   let at = 0;
   let inPattern = 0;
@@ -149,6 +153,10 @@ export function matchGlob(pattern: string, text: string): boolean {
     if (wanted === "*") {
       star = inPattern++;
       resume = at;
+      if (pattern.includes("*", inPattern)) continue;
+      star = -1;
+      at = text.length - (pattern.length - inPattern);
+      if (at < resume) return false;
     } else if (at < text.length && wanted !== undefined && (wanted === "?" || wanted === text[at])) {
       inPattern++;
       at++;

@@ -197,8 +197,48 @@ test("a list of twenty thousand EXCEPT needs no stack", () => {
   assert.equal(isAllowed(`sshd: ALL${" EXCEPT ALL".repeat(19_999)}`, "192.0.2.1"), false);
 });
 
-test("matchGlob takes time by the product of the lengths at most", () => {
-  assert.equal(matchGlob(`${"*a".repeat(60)}b`, "a".repeat(4000)), false);
+/** By the product of the lengths each would take minutes, by their power for ever. */
+const long = 200_000;
+const many: [because: string, pattern: string, text: string, matches: boolean][] = [
+  ["many stars that all find something", "*a".repeat(long), "a".repeat(long), true],
+  ["and nothing for what is behind them", `${"*a".repeat(long)}b`, "a".repeat(2 * long), false],
+  ["many stars and marks", "*?".repeat(long), "a".repeat(long), true],
+  ["one character too few", "*?".repeat(long), "a".repeat(long - 1), false],
+  ["a long end behind the only star", `*${"a".repeat(long)}b`, "a".repeat(2 * long), false],
+  ["an end that the text has no room for", `a*${"?".repeat(long)}`, "a".repeat(long), false],
+];
+for (const [because, pattern, text, matches] of many)
+  test(`L4: matchGlob takes linear time: ${because}`, { timeout: 30_000 }, () => {
+    assert.equal(matchGlob(pattern, text), matches);
+  });
+
+test(
+  "L4: a hundred thousand hostile patterns against the longest name are no more than that",
+  { timeout: 60_000 },
+  () => {
+    const pattern = `${"*a".repeat(120)}b*`;
+    const { tables } = loadText(`sshd: ${`${pattern} `.repeat(4000)}\n`, "");
+    const name = "a".repeat(253);
+    for (let times = 0; times < 25; times++) {
+      const client = { address: "192.0.2.1", name };
+      assert.equal(
+        decide(tables, { daemon: "sshd", client, server: { address: "192.0.2.2" } }).kind,
+        "allow",
+      );
+    }
+  },
+);
+
+test("matchGlob says what a regular expression says, for all short patterns and texts", () => {
+  const all = (letters: string, most: number): string[] =>
+    most === 0
+      ? [""]
+      : ["", ...all(letters, most - 1).flatMap((end) => letters.split("").map((one) => one + end))];
+  const texts = [...new Set(all("ab", 5))];
+  for (const pattern of new Set(all("ab*?", 5))) {
+    const naive = new RegExp(`^${pattern.replaceAll("?", ".").replaceAll("*", ".*")}$`);
+    for (const text of texts) assert.equal(matchGlob(pattern, text), naive.test(text), `${pattern} ${text}`);
+  }
 });
 
 function isAllowed(rule: string, client: string): boolean {
