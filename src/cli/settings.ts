@@ -116,7 +116,8 @@ function servicesLayer(origin: string, words: readonly string[]): Layer[] {
   const services: Record<string, { listen: string[]; backend: string }> = {};
   for (const word of words.map((each) => each.trim()).filter((each) => each !== "")) {
     const [, name = "", listen = "", backend = ""] = /^([^=]+)=([^,]+),(.+)$/.exec(word) ?? [];
-    if (name === "") {
+    // A service called "__proto__" would be none.
+    if (name === "" || name === "__proto__") {
       const message = `"${word}" does not read as NAME=LISTEN,BACKEND`;
       const hint = "write for example sshd=0.0.0.0:22,127.0.0.1:2222";
       throw new ConfigurationError([

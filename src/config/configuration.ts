@@ -1,6 +1,16 @@
 /** Reads the configuration: the YAML file, the environment of a container and the command line, checked by one schema. */
 
-import { LineCounter, type Document, isMap, isNode, isPair, isScalar, parseDocument } from "yaml";
+import {
+  type Alias,
+  LineCounter,
+  type Document,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  parseDocument,
+  visit,
+} from "yaml";
 import type { z } from "zod";
 import type { Diagnostic } from "../access/types.ts";
 import { type Settings, schema } from "./schema.ts";
@@ -81,19 +91,45 @@ function readYaml(name: string, text: string): { keys: unknown; diagnostics: rea
     }));
     return { keys: {}, diagnostics };
   }
+  const { aliases, prototypes } = oddities(document);
+  if (prototypes.length > 0) {
+    // The schema does not even see a service of that name.
+    const diagnostics = prototypes.map((offset): Diagnostic => ({
+      ...placeAt(offset),
+      severity: "error",
+      code: "unknown-key",
+      message: 'unknown key "__proto__": nothing can have that name',
+    }));
+    return { keys: {}, diagnostics };
+  }
   let keys: unknown;
   try {
     keys = document.toJS({ maxAliasCount: 100 }) ?? {};
   } catch (cause) {
-    // An alias without its anchor, or one that unfolds without end, is found only here.
+    // An alias without its anchor, or one that unfolds without end, is found only here; of the latter the last has them all in it.
+    const odd = aliases.find((alias) => alias.resolve(document) === undefined) ?? aliases.at(-1);
     const message = lowerFirst(cause instanceof Error ? cause.message : String(cause));
-    return { keys: {}, diagnostics: [{ ...placeAt(0), severity: "error", code: "yaml-syntax", message }] };
+    const place = placeAt(odd?.range?.[0] ?? 0);
+    return { keys: {}, diagnostics: [{ ...place, severity: "error", code: "yaml-syntax", message }] };
   }
   const checked = schema.safeParse(keys);
   const diagnostics = checked.success
     ? []
     : explain(checked.error, (path, key) => placeAt(offsetOf(document, path, key)));
   return { keys, diagnostics };
+}
+
+/** What has to be looked at before the document becomes a value: its aliases, and where a key is the name of the prototype. */
+function oddities(document: Document): { aliases: readonly Alias[]; prototypes: readonly number[] } {
+  const aliases: Alias[] = [];
+  const prototypes: number[] = [];
+  visit(document, {
+    Alias: (_key, alias) => void aliases.push(alias),
+    Pair: (_key, { key }) => {
+      if (isScalar(key) && key.value === "__proto__") prototypes.push(key.range?.[0] ?? 0);
+    },
+  });
+  return { aliases, prototypes };
 }
 
 /** Finds places in the text of a configuration file; undefined for what it does not have. */

@@ -43,6 +43,7 @@ test("settings: what is wrong in the environment is named by its variable", asyn
   const rows: [environment: Record<string, string>, message: RegExp][] = [
     [{ TCPWRAPD_LOG_FORMAT: "xml" }, /^TCPWRAPD_LOG_FORMAT: error bad-value: "xml" .*json, text, pretty$/],
     [{ TCPWRAPD_SERVICES: "sshd" }, /^TCPWRAPD_SERVICES: error bad-service: "sshd"/],
+    [{ TCPWRAPD_SERVICES: "__proto__=127.0.0.1:22,127.0.0.1:1" }, /: error bad-service: "__proto__=/],
     [{ TCPWRAPD_SERVICES: "sshd=127.0.0.1:22,nowhere" }, /^TCPWRAPD_SERVICES: error bad-value: .*"nowhere"/],
   ];
   for (const [environment, message] of rows) {

@@ -77,22 +77,87 @@ const rows: [because: string, text: string, line: RegExp][] = [
     "services:\n  'ss hd': {listen: ['0.0.0.0:22'], backend: '127.0.0.1:22'}\n",
     /bad-name: "ss hd"/,
   ],
-  ["a key twice", "names: {}\nnames: {}\n", /^x\.yaml:2:1: error yaml-syntax: map keys must be unique$/m],
-  ["a tab", "names:\n\treverse: always\n", /^x\.yaml:2:1: error yaml-syntax: tabs/m],
-  ["an alias without its anchor", "names: *x\n", /yaml-syntax: unresolved alias/],
-  [
-    "a billion laughs",
-    "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c]\n",
-    /yaml-syntax: excessive alias count/,
-  ],
   [
     "a list where a map belongs",
     "- a\n",
     /error bad-value: the configuration: invalid input: expected object, received array/,
   ],
-  ["the name of the prototype", "__proto__: {x: 1}\n", /unknown key "__proto__"/],
-  ["a huge number", sshd + "    maxConnections: 1e999\n", /bad-value: "services\.sshd\.maxConnections"/],
 ];
+
+/** What a YAML file can do to its reader. */
+const hostile: typeof rows = [
+  ["a key twice", "names: {}\nnames: {}\n", /^x\.yaml:2:1: error yaml-syntax: map keys must be unique$/m],
+  ["a tab", "names:\n\treverse: always\n", /^x\.yaml:2:1: error yaml-syntax: tabs/m],
+  [
+    "an alias without its anchor",
+    "\nnames: {reverse: *x}\n",
+    /^x\.yaml:2:18: error yaml-syntax: unresolved alias/m,
+  ],
+  [
+    "a billion laughs",
+    "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c]\n",
+    /^x\.yaml:4:14: error yaml-syntax: excessive alias count/m,
+  ],
+  [
+    "the name of the prototype",
+    "__proto__: {x: 1}\n",
+    /^x\.yaml:1:1: error unknown-key: unknown key "__proto__"/m,
+  ],
+  [
+    "the name of the prototype as a service",
+    `${sshd}  __proto__:\n    listen: ['0.0.0.0:23']\n    backend: 127.0.0.1:2223\n`,
+    /^x\.yaml:5:3: error unknown-key: unknown key "__proto__"/m,
+  ],
+  [
+    "inside a service",
+    `${sshd}    __proto__: {maxConnections: 1}\n`,
+    /^x\.yaml:5:5: .*unknown key "__proto__"/m,
+  ],
+  [
+    "a key of a service twice",
+    `${sshd}    backend: 127.0.0.1:1\n`,
+    /^x\.yaml:5:5: .*: map keys must be unique$/m,
+  ],
+  ["a key that is a list", `${sshd}    ? [a]\n    : 1\n`, /^x\.yaml:5:7: error yaml-syntax: /m],
+  [
+    "keys from an anchor",
+    "names: &n {}\nident: {<<: *n}\n",
+    /^x\.yaml:2:9: error unknown-key: unknown key "<<"/m,
+  ],
+  [
+    "a tab before a key of a service",
+    `${sshd}\tmaxConnections: 1\n`,
+    /^x\.yaml:5:1: error yaml-syntax: tabs/m,
+  ],
+  [
+    "another document",
+    "names: {}\n---\nnames: {}\n",
+    /^x\.yaml:2:1: error yaml-syntax: source contains multiple/m,
+  ],
+  ["a tag", "names: !!js/function x\n", /^x\.yaml:1:8: error yaml-syntax: unresolved tag/m],
+  ...[
+    "1e999",
+    "99999999999999999999",
+    "0x7fffffffffffffffff",
+    ".inf",
+    ".nan",
+    "1.5",
+    "-1",
+    "9".repeat(10_000),
+  ].map((number): (typeof rows)[number] => [
+    `the number ${number.slice(0, 20)}`,
+    `${sshd}    maxConnections: ${number}\n`,
+    /^x\.yaml:5:21: error bad-value: "services\.sshd\.maxConnections"/m,
+  ]),
+];
+for (const [because, text, line] of hostile) {
+  test(`L5: configuration is refused with the place: ${because}`, () => {
+    const { settings, diagnostics } = readConfiguration({ name: "x.yaml", text }, []);
+    assert.equal(settings, undefined);
+    assert.match(diagnostics.map(printDiagnostic).join("\n"), line);
+  });
+}
+
 const tftp = (keys: string) => `services:\n  tftp:\n    ${keys.split("; ").join("\n    ")}\n`;
 rows.push(
   [
