@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { statSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -205,6 +206,67 @@ test("L1: peers that have been answered and stay do not keep others out", async 
   assert.match(output, /^tcpwrapd /);
   for (const stayer of stayers) stayer.destroy();
 });
+
+/** Connects as somebody else, and prints whether that was possible. */
+const knock = `require("net").connect(process.argv[1])
+  .on("connect", () => { console.log("connected"); process.exit(); })
+  .on("error", ({ code }) => console.log(code));`;
+const isRoot = process.getuid?.() === 0;
+
+test(
+  "L1: another user cannot even connect to the control socket, one of its group can",
+  { skip: isRoot ? false : "only root can become somebody else; run this test as root" },
+  async (t) => {
+    const daemon = await RunningDaemon.start(t, {
+      services: { sshd: "127.0.0.1:1" },
+      yaml: "control: {group: daemon}\n",
+      folderMode: 0o755,
+    });
+    const knockAs = (uid: number, gid: number): string =>
+      spawnSync(process.execPath, ["-e", knock, daemon.controlSocket], { uid, gid, encoding: "utf8" }).stdout;
+    const group = statSync(daemon.controlSocket).gid;
+    assert.equal(knockAs(65_534, 65_534), "EACCES\n");
+    assert.equal(knockAs(65_534, group), "connected\n");
+  },
+);
+
+const floods: [what: string, start: string][] = [
+  ["a line of a gigabyte that is no HTTP", ""],
+  ["a path of a gigabyte", "GET /"],
+  ["a header of a gigabyte", "GET /v1/status HTTP/1.1\r\nx: "],
+  ["a body of a gigabyte", `POST /v1/reload HTTP/1.1\r\nhost: x\r\ncontent-length: ${2 ** 30}\r\n\r\n`],
+  [
+    "a chunk of a gigabyte",
+    "POST /v1/reload HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n40000000\r\n",
+  ],
+];
+for (const [what, start] of floods)
+  test(`L1: ${what} on the control socket is cut short, and takes no memory`, async (t) => {
+    const daemon = await RunningDaemon.start(t, { services: { sshd: "127.0.0.1:1" } });
+    const written = await flood(daemon.controlSocket, start);
+    assert.ok(written < 8 << 20, `${written} bytes were taken`);
+    assert.equal((await control(daemon, "GET", "/v1/status")).status, 200);
+    const [, peakKiB] =
+      /^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${daemon.process.pid}/status`, "utf8")) ?? [];
+    assert.ok(Number(peakKiB) < 300 << 10, `${peakKiB} KiB at most`);
+  });
+
+/** Writes up to a gigabyte, as long as it is taken; the bytes that were. */
+async function flood(path: string, start: string): Promise<number> {
+  const socket = connect(path);
+  socket.on("error", () => undefined);
+  socket.resume();
+  const piece = Buffer.alloc(1 << 20, "a");
+  const isClosed = new Promise<"closed">((resolve) => socket.once("close", () => resolve("closed")));
+  socket.write(start);
+  for (let left = 1024; left > 0; left -= 1) {
+    const taken = new Promise<"taken">((resolve) => socket.write(piece, () => resolve("taken")));
+    if ((await Promise.race([taken, isClosed])) === "closed") break;
+  }
+  socket.destroy();
+  await isClosed;
+  return socket.bytesWritten;
+}
 
 test("a control socket that was asked for and cannot be made is an error, and nothing is left running", async (t) => {
   const missing = join("/nonexistent", "control.sock");
