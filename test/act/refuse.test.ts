@@ -15,7 +15,7 @@ const rows: [kind: RefusalKind, sent: string, end: "end" | "reset", because: str
   ["close", "SSH-2.0-x\r\n", "end", "E2: unread bytes of the client do not turn FIN into RST"],
 ];
 for (const [kind, sent, end, because] of rows)
-  test(`${kind}: ${because}`, async (t) => {
+  test(`${because} (${kind})`, async (t) => {
     const { accepted, client } = await connectPair(t);
     const refusals = new Refusals(limits);
     if (sent !== "") await written(client, sent);

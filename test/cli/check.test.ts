@@ -210,7 +210,7 @@ const rows: [what: string, files: Files, lines: RegExp[], status: number][] = [
   ],
 ];
 for (const [what, files, lines, status] of rows) {
-  test(`check finds ${what}`, async (t) => {
+  test(`${what} is found by check`, async (t) => {
     const found = await check(t, files);
     for (const [index, line] of lines.entries())
       assert.match(found.lines[index] ?? "", line, found.lines.join("\n"));

@@ -26,7 +26,7 @@ const lines: [name: string, connection: typeof v4 | undefined, line: string][] =
   ["C2: a client on a unix socket", undefined, "PROXY UNKNOWN\r\n"],
 ];
 for (const [name, connection, line] of lines) {
-  test(`v1: ${name}`, () => {
+  test(`${name}, in version 1`, () => {
     const header = buildProxyHeader({
       version: "v1",
       ...(connection && { connection }),
@@ -54,7 +54,7 @@ const blocks: [name: string, connection: typeof v4 | undefined, hex: string][] =
   ["C2: a client on a unix socket", undefined, "20000007"],
 ];
 for (const [name, connection, hex] of blocks) {
-  test(`v2: ${name}`, () => {
+  test(`${name}, in version 2`, () => {
     const header = buildProxyHeader({ version: "v2", ...(connection && { connection }) });
     assert.equal(header.subarray(0, -7).toString("hex"), signature + hex);
     assert.equal(header.subarray(-7, -4).toString("hex"), "030004");

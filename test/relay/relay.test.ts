@@ -36,7 +36,7 @@ for (const [name, relay, bare] of relays) {
     run: (session: Session) => Promise<void>,
     options: Omit<SessionOptions, "relay"> = {},
   ): void => {
-    test(`${name} relay: ${title}`, { timeout: 30_000 }, async () => {
+    test(`${title}, by the ${name} relay`, { timeout: 30_000 }, async () => {
       const session = await startSession({ relay, bare, ...options });
       try {
         await run(session);
@@ -314,7 +314,7 @@ for (const [name, relay, bare] of relays) {
     },
   );
 
-  test(`${name} relay: a unix-socket backend works both ways`, { timeout: 30_000 }, async () => {
+  test(`a unix-socket backend works both ways, by the ${name} relay`, { timeout: 30_000 }, async () => {
     const folder = await mkdtemp(join(tmpdir(), "relay-"));
     const session = await startSession({ relay, bare, backendPath: join(folder, "backend.sock") });
     try {
@@ -331,7 +331,7 @@ for (const [name, relay, bare] of relays) {
   });
 
   test(
-    `${name} relay: 64 sessions, random chunks, slow readers, half-closes: every byte both ways`,
+    `64 sessions, random chunks, slow readers, half-closes: every byte both ways, by the ${name} relay`,
     { timeout: 60_000 },
     async () => {
       await checkIntegrity(relay, 64, MiB, bare);
@@ -339,7 +339,7 @@ for (const [name, relay, bare] of relays) {
   );
 
   test(
-    `D13: ${name} relay: 2000 short sessions, a third of them reset, leave no descriptor`,
+    `D13: 2000 short sessions, a third of them reset, leave no descriptor, by the ${name} relay`,
     { timeout: 60_000 },
     async () => {
       const before = descriptors();
