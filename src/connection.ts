@@ -22,6 +22,7 @@ import {
   warner,
 } from "./judge.ts";
 import type { Limits } from "./listen/limits.ts";
+import type { ProgramEnd } from "./platform/commands.ts";
 import { startDeadline } from "./platform/deadline.ts";
 import type { BareAccess } from "./platform/node-handle.ts";
 import type { Wire } from "./platform/wire.ts";
@@ -272,14 +273,18 @@ async function finish(
     case "refused":
       return await acted.gone;
     case "twisted": {
-      const { status, signal } = acted.end;
-      const detail = session.detail ?? (signal === null ? `exit status ${status}` : `ended by ${signal}`);
+      const detail = session.detail ?? describeEnd(acted.end);
       const cause = session.cut.aborted ? abortCause(session.cut) : "handed_over";
       return entry.ended({ upBytes: null, downBytes: null, cause, detail });
     }
     case "failed":
       return entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: acted.detail });
   }
+}
+
+function describeEnd({ status, signal }: ProgramEnd): string {
+  if (signal !== null) return `ended by ${signal}`;
+  return status === null ? "it goes on, and nobody is left to tell its end" : `exit status ${status}`;
 }
 
 function recordFailure(cause: unknown, entry: Entry): void {

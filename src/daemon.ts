@@ -8,7 +8,7 @@ import type { KeptSockets } from "./kept-sockets.ts";
 import type { Notifier } from "./platform/systemd.ts";
 import { type Inherited, type ListenPlan, listenPlans, type Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
-import { statusLine, statusOf } from "./status.ts";
+import { sessionsLeft, statusLine, statusOf } from "./status.ts";
 import { Workforce, type WorkforceOptions } from "./workers/workforce.ts";
 
 /** What the daemon is made of; everything that touches the machine is handed in. */
@@ -336,7 +336,7 @@ export class Daemon implements ControlApi {
     await this.#work;
     const left = await this.#workforce.leave();
     if (closesSockets) this.#fronts.close(this.#fronts.all.values());
-    this.#options.journal.draining(`${left} sessions are left`);
+    this.#options.journal.draining(sessionsLeft(left));
     this.#tellStatus();
     return left;
   }

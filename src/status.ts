@@ -44,9 +44,14 @@ export function statusOf(own: Own, reports: readonly WorkerReport[]): Status {
   };
 }
 
+/** How many sessions a daemon that drains still has, in words. */
+export function sessionsLeft(sessions: number): string {
+  return sessions === 1 ? "1 session is left" : `${sessions} sessions are left`;
+}
+
 /** One line for `systemctl status`. */
 export function statusLine(sessions: number, tables: TablesNews | undefined, isDraining: boolean): string {
-  if (isDraining) return `draining, ${sessions} sessions are left`;
+  if (isDraining) return `draining, ${sessionsLeft(sessions)}`;
   const errors = count(tables?.diagnostics, "error");
   const { generation = 0, allowRules = 0, denyRules = 0 } = tables ?? {};
   const trouble = errors > 0 ? `, ${errors} errors in them` : "";

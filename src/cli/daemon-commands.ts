@@ -4,6 +4,7 @@ import { parseDuration } from "../config/units.ts";
 import type { ReloadOutcome, Status } from "../control/api.ts";
 import type { OpenSession } from "../record/entry.ts";
 import { escapePhrase } from "../record/escape.ts";
+import { sessionsLeft } from "../status.ts";
 import { ask, type AskFlags, type Question, withAskFlags } from "./ask.ts";
 import { exitStatus } from "./exit-status.ts";
 import { type AddCommand, UsageError } from "./io.ts";
@@ -126,7 +127,10 @@ function printStatus(body: unknown): string {
       lines.push(`backend ${address}: closed ${quickCloses} sessions at once, without a byte`);
   }
   for (const worker of workers) lines.push(`worker ${worker.pid}: ${worker.sessions} sessions`);
-  if (lost.workers > 0) lines.push(`${lost.workers} workers died, with about ${lost.sessions} sessions`);
+  if (lost.workers > 0)
+    lines.push(
+      `${lost.workers} ${lost.workers === 1 ? "worker" : "workers"} died, with about ${lost.sessions} sessions`,
+    );
   for (const { name, trouble, lostLines } of log) {
     if (trouble !== undefined || lostLines > 0)
       lines.push(`${name}: ${escapePhrase(trouble ?? "delivers again")}, ${lostLines} lines lost`);
@@ -169,5 +173,5 @@ function printReload(body: unknown): string {
 
 function printDrain(body: unknown): string {
   const { sessions } = body as { readonly sessions: number };
-  return `nobody is let in any more; ${sessions} sessions are left\n`;
+  return `nobody is let in any more; ${sessionsLeft(sessions)}\n`;
 }

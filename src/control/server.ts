@@ -35,10 +35,12 @@ const maxConfirmMs = 24 * 60 * 60 * 1000;
 class HttpError extends Error {
   override readonly name = "HttpError";
   readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, headers: Readonly<Record<string, string>> = {}) {
     super(message);
     this.status = status;
+    this.headers = headers;
   }
 }
 
@@ -94,7 +96,8 @@ async function answer(
     const value = await route(request, api);
     send(response, 200, value);
   } catch (cause) {
-    if (cause instanceof HttpError) return send(response, cause.status, { error: cause.message });
+    if (cause instanceof HttpError)
+      return send(response, cause.status, { error: cause.message }, cause.headers);
     const reason = cause instanceof Error ? cause.message : String(cause);
     onTrouble(`control socket: ${request.method ?? ""} ${request.url ?? ""}: ${reason}`);
     send(response, 500, { error: reason });
@@ -106,7 +109,11 @@ async function route(request: IncomingMessage, api: ControlApi): Promise<unknown
   const found = routes.filter(([, pattern]) => idIn(path, pattern) !== undefined);
   if (found.length === 0) throw new HttpError(404, `no such path: "${path.slice(0, 100)}"`);
   const chosen = found.find(([method]) => method === request.method);
-  if (chosen === undefined) throw new HttpError(405, `use ${found.map(([method]) => method).join(" or ")}`);
+  if (chosen === undefined) {
+    const methods = found.map(([method]) => method);
+    // RFC 9110 section 15.5.6 wants the header.
+    throw new HttpError(405, `use ${methods.join(" or ")}`, { allow: methods.join(", ") });
+  }
   const [, pattern, handle] = chosen;
   return await handle(api, idIn(path, pattern) ?? "", await readBody(request));
 }
@@ -116,7 +123,7 @@ function idIn(path: string, pattern: string): string | undefined {
   if (!pattern.endsWith("/:id")) return path === pattern ? "" : undefined;
   const before = pattern.slice(0, -":id".length);
   const id = path.startsWith(before) ? path.slice(before.length) : "";
-  return /^[a-z0-9]{1,64}$/.test(id) ? id : undefined;
+  return /^[A-Za-z0-9]{1,64}$/.test(id) ? id : undefined;
 }
 
 async function readBody(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
@@ -162,7 +169,12 @@ async function kick(api: ControlApi, id: string): Promise<unknown> {
   return { kicked: id };
 }
 
-function send(response: ServerResponse, status: number, value: unknown): void {
+function send(
+  response: ServerResponse,
+  status: number,
+  value: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   if (response.destroyed || response.headersSent) return;
   const text = `${JSON.stringify(value)}\n`;
   // After an error the rest of the request is not read, so the connection cannot be used again.
@@ -172,6 +184,7 @@ function send(response: ServerResponse, status: number, value: unknown): void {
     "content-length": Buffer.byteLength(text),
     "cache-control": "no-store",
     ...connection,
+    ...headers,
   });
   response.end(text);
 }

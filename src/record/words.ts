@@ -31,7 +31,8 @@ const SENTENCES: {
   twist: (fields) => `twist ${who(fields)} to ${escapePhrase(fields.command)}`,
   end: (fields) =>
     `closed ${who(fields)} (${escapeWord(fields.client.address)}): ${fields.cause}, ` +
-    `${bytes(fields.upBytes)} up, ${bytes(fields.downBytes)} down, ${(fields.durationMs / 1000).toFixed(3)} s`,
+    `${bytes(fields.upBytes)} up, ${bytes(fields.downBytes)} down, ${(fields.durationMs / 1000).toFixed(3)} s` +
+    (fields.detail === undefined ? "" : `: ${escapePhrase(fields.detail)}`),
   tables,
   ready: life,
   draining: life,

@@ -93,7 +93,7 @@ for (const workers of [0, 1])
     const session = await open(t, port);
     assert.equal(await ask(session, "one"), "one");
     const { output } = await command(daemon, "drain");
-    assert.equal(output, "nobody is let in any more; 1 sessions are left\n");
+    assert.equal(output, "nobody is let in any more; 1 session is left\n");
     await daemon.find(({ event }) => event === "draining");
     assert.equal((await talk(port)).end, "ECONNREFUSED");
     assert.equal((await control(daemon, "GET", "/v1/status")).body["state"], "draining");
@@ -148,7 +148,8 @@ const garbage: [what: string, bytes: string | Buffer, answer: RegExp][] = [
   ["an endless path", `GET /${"a".repeat(100_000)} HTTP/1.1\r\n\r\n`, /^HTTP\/1\.1 400 /],
   ["no such path", "GET /v2/status HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 404 [^]*no such path/],
   ["a path upwards", "GET /v1/../../etc/passwd HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 404 /],
-  ["the wrong method", "DELETE /v1/status HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 405 [^]*use GET/],
+  ["the wrong method", "DELETE /v1/status HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 405 [^]*allow: GET\r\n[^]*use GET/],
+  ["an id that nobody has", "DELETE /v1/sessions/ABC HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 404 [^]*no session/],
   ["an id that is none", "DELETE /v1/sessions/%00 HTTP/1.0\r\n\r\n", /^HTTP\/1\.1 404 /],
   [
     "a body that is no JSON",

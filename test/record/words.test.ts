@@ -98,6 +98,19 @@ const rows: [fields: Fields, said: string, because: string][] = [
   ],
   [
     {
+      event: "end",
+      ...connection({ address: "127.0.1.1" }),
+      upBytes: 0,
+      downBytes: 0,
+      durationMs: 2,
+      cause: "internal",
+      detail: 'spawn "/bin/x" ENOENT\n',
+    },
+    'closed 127.0.1.1 (127.0.1.1): internal, 0 bytes up, 0 bytes down, 0.002 s: spawn \\"/bin/x\\" ENOENT\\x0a',
+    "whoever reads the words has to see what went wrong, too",
+  ],
+  [
+    {
       event: "tables",
       generation: 3,
       allow: { rules: 12 },
