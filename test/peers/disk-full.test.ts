@@ -4,10 +4,13 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
+  appendFileSync,
   closeSync,
+  existsSync,
   mkdtempSync,
   openSync,
   readFileSync,
+  renameSync,
   rmdirSync,
   statSync,
   truncateSync,
@@ -26,10 +29,17 @@ import { scratchFolder } from "../support/scratch.ts";
 
 const program = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 
-/** A file system of so many KiB. */
-function smallDisk(t: TestContext, kibibytes: number): string {
+/** A file system of so many KiB, for so many files and folders; itself is one of them. */
+function smallDisk(t: TestContext, kibibytes: number, inodes = 100): string {
   const folder = mkdtempSync(join(tmpdir(), "tcpwrapd-disk-"));
-  const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${kibibytes}k`, "tcpwrapd", folder]);
+  const mounted = spawnSync("mount", [
+    "-t",
+    "tmpfs",
+    "-o",
+    `size=${kibibytes}k,nr_inodes=${inodes}`,
+    "tcpwrapd",
+    folder,
+  ]);
   assert.equal(mounted.status, 0, String(mounted.stderr));
   t.after(() => {
     spawnSync("umount", ["--lazy", folder]);
@@ -39,9 +49,14 @@ function smallDisk(t: TestContext, kibibytes: number): string {
 }
 
 /** A daemon that writes its records to a file, and takes its tables from a folder. */
-async function startDaemon(t: TestContext, logFile: string, tables: string, workers: number) {
+async function startDaemon(
+  t: TestContext,
+  logFile: string,
+  tables: string,
+  workers: number,
+  socket = join(scratchFolder(t), "control.sock"),
+) {
   const port = await freePort();
-  const socket = join(scratchFolder(t), "control.sock");
   const log = openSync(logFile, "a");
   // prettier-ignore
   const daemon = spawn(process.execPath, [
@@ -68,6 +83,11 @@ async function startDaemon(t: TestContext, logFile: string, tables: string, work
       await pause(50);
     }
   }
+}
+
+/** Leaves no room on a small disk. */
+function fill(folder: string): void {
+  spawnSync("dd", ["if=/dev/zero", `of=${join(folder, "filler")}`, "bs=1k", "count=64"]);
 }
 
 function writeTables(folder: string): void {
@@ -119,7 +139,7 @@ test("G13: an edit that fails for want of room leaves the tables in force as the
   writeTables(tables);
   const { port, status } = await startDaemon(t, join(scratchFolder(t), "log"), tables, 1);
   const before = (await status()).tables.generation;
-  spawnSync("dd", ["if=/dev/zero", `of=${join(tables, "filler")}`, "bs=1k", "count=64"]);
+  fill(tables);
   const edits: [file: string, ...args: string[]][] = [
     ["sed", "-i", "s/127.0.0.1/127.0.0.66/", join(tables, "hosts.allow")],
     ["sh", "-c", `cp ${tables}/hosts.allow ${tables}/new && mv ${tables}/new ${tables}/hosts.allow`],
@@ -134,4 +154,45 @@ test("G13: an edit that fails for want of room leaves the tables in force as the
   const [file, ...args] = edits[2] ?? [""];
   assert.equal(spawnSync(file, args).status, 0);
   assert.equal((await talk(port, { say: "in", from: "127.0.0.66" })).text, "in");
+});
+
+test("on a full disk the daemon starts, is reloaded, serves and stops", async (t) => {
+  const folder = smallDisk(t, 32);
+  writeTables(folder);
+  const backend = await startEchoProcess(t);
+  const port = await freePort();
+  const config = join(folder, "tcpwrapd.yaml");
+  const next = `names: {reverse: never}\nservices: {next: {listen: ["127.0.0.1:${port}"], backend: "${backend}"}}\n`;
+  writeFileSync(`${config}.next`, next);
+  fill(folder);
+  assert.throws(() => writeFileSync(join(folder, "more"), "x"), /ENOSPC/);
+  const socket = join(folder, "control.sock");
+  const started = await startDaemon(t, join(scratchFolder(t), "log"), folder, 1, socket);
+  assert.equal((await talk(started.port, { say: "in" })).text, "in");
+  renameSync(`${config}.next`, config);
+  const { status, body } = await askDaemon(socket, "POST", "/v1/reload");
+  assert.equal(status, 200, JSON.stringify(body));
+  assert.equal((await talk(port, { from: "127.0.0.66", isHalfClosed: false })).end, "ECONNRESET");
+  appendFileSync(join(folder, "hosts.allow"), "next: 127.0.0.66\n"); // its page is there already
+  assert.equal((await talk(port, { say: "in", from: "127.0.0.66" })).text, "in");
+  started.daemon.kill("SIGTERM");
+  assert.deepEqual(await once(started.daemon, "exit"), [0, null]);
+  assert.equal(existsSync(socket), false);
+});
+
+test("J8: a control socket for which the disk has no room is status 71 and one clear line, and no listener is left open", async (t) => {
+  const folder = smallDisk(t, 32, 2); // the folder itself, and one file
+  writeFileSync(join(folder, "filler"), "");
+  const tables = scratchFolder(t);
+  writeTables(tables);
+  const port = await freePort();
+  // prettier-ignore
+  const ran = spawnSync(process.execPath, [
+    program, "run", "-c", join(tables, "tcpwrapd.yaml"),
+    "--allow-file", join(tables, "hosts.allow"), "--deny-file", join(tables, "hosts.deny"),
+    "--control-socket", join(folder, "control.sock"), "--service", `sshd=127.0.0.1:${port},127.0.0.1:1`,
+  ], { encoding: "utf8", timeout: 60_000 });
+  assert.equal(ran.status, 71, ran.stderr);
+  assert.match(ran.stderr, /^tcpwrapd: no control socket on \S+: .*no space left on device.*\n$/);
+  assert.equal((await talk(port)).end, "ECONNREFUSED");
 });
