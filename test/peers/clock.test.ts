@@ -42,7 +42,7 @@ for (const [name, seconds] of [
   ["forward", day],
   ["back", -day],
 ] as const) {
-  test(`I11: the clock is set a day ${name} under load: nobody is refused, nothing is cut, limits and windows last as long as before`, async (t) => {
+  test(`I11: the clock is set a day ${name} under load: nobody is refused, nothing is cut, limits and windows last as long as before, and a worker that dies is replaced`, async (t) => {
     const clock = faketime(scratchFolder(t));
     const backend = await startEchoProcess(t);
     const daemon = await RunningDaemon.start(t, {
@@ -78,10 +78,22 @@ for (const [name, seconds] of [
     assert.equal((await talk(port, { from: "127.0.0.66", isHalfClosed: false })).end, "ECONNRESET");
     const idleMs = (await idleEnded) - steppedAt;
     assert.ok(idleMs > 1000 && idleMs < 8000, `the idle session was ended ${idleMs} ms after the step`);
+    assert.match((await endLoad()).line, /^connections \d{2,}, sessions cut 0, connections refused 0$/);
+
+    // A reload and the death of a worker are as quick as before.
+    assert.equal((await command(daemon, "reload")).status, 0);
+    const [worker = 0] = daemon.workers();
+    const endSecond = startLoadProcess(t, port, { sessions: 0, perSecond: 50 });
+    process.kill(worker, "SIGKILL");
+    const killedAt = performance.now();
+    await daemon.find(({ code }) => code === "worker-died");
+    assert.deepEqual(await talk(port, { say: "next worker" }), { text: "next worker", end: "end" });
+    const awayMs = performance.now() - killedAt;
+    assert.ok(awayMs < 5000, `the next worker served ${awayMs} ms after the death`);
+    assert.doesNotMatch((await endSecond()).line, /ECONNREFUSED|silent|garbled/);
     // An edit counts at once here too.
     writeFileSync(daemon.allowFile, "sshd: 127.0.0.1 127.0.0.67\n");
     assert.deepEqual(await talk(port, { say: "x", from: "127.0.0.67" }), { text: "x", end: "end" });
-    assert.match((await endLoad()).line, /^connections \d{2,}, sessions cut 0, connections refused 0$/);
     for (const { event, durationMs } of daemon.records)
       if (event === "end")
         assert.ok(Number(durationMs) >= 0 && Number(durationMs) < 60_000, String(durationMs));
