@@ -61,6 +61,9 @@ const bounds = {
   nameWarnings: { perPeriod: 100, periodMs: 10_000 },
 } as const;
 
+/** Files are being written for so long at most; see config/live.ts. */
+const settleMs = 10_000;
+
 /** Lookups of a policy that is no longer in force may still be waited for by a decision. */
 const lookupsGraceMs = 60_000;
 
@@ -276,6 +279,8 @@ export class Worker {
 
   async #renewTables({ policy: { settings, inlineTables }, firstGeneration }: Orders): Promise<void> {
     const old = this.#tables;
+    // New tables take the files as they are; those of now know what they were before, and see that one is half written.
+    await old?.settled(AbortSignal.timeout(settleMs));
     const firstNumber = old === undefined ? firstGeneration : old.current.number + 1;
     this.#tables = await LiveTables.open({
       ...settings.access,

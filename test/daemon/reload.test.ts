@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
@@ -128,6 +128,31 @@ test("a reload changes what a service does: its backend, its limit, its tables",
   assert.equal((await command(daemon, "reload")).status, 0);
   assert.equal((await talk(port, { isHalfClosed: false })).end, "ECONNRESET");
   await daemon.find(({ event, generation }) => event === "tables" && generation === 2);
+});
+
+test("G1: a reload while a table is half written waits for the whole of it", async (t) => {
+  const backend = await startBackend(t);
+  const yaml = head + service("sshd", 0, backend.address);
+  const daemon = await startWith(t, yaml, { deny: "sshd: 127.0.0.66\n" });
+  const port = daemon.port("sshd");
+  assert.equal((await talk(port, { say: "in" })).text, "in");
+  writeFileSync(daemon.configFile, `${yaml}access: {recheck: cut}\n`);
+  truncateSync(daemon.denyFile);
+  let isReloaded = false;
+  const reloading = control(daemon, "POST", "/v1/reload").finally(() => (isReloaded = true));
+  const refused = talk(port, { from: "127.0.0.66", isHalfClosed: false });
+  // A slow writer; half a second of quiet would mean that it is done.
+  for (let round = 0; round < 15 && !isReloaded; round += 1) {
+    appendFileSync(daemon.denyFile, "#");
+    await pause(100);
+  }
+  appendFileSync(daemon.denyFile, "\nsshd: 127.0.0.66\n");
+  assert.equal((await reloading).status, 200);
+  assert.equal((await refused).end, "ECONNRESET");
+  const rules = daemon.records.flatMap(({ event, deny }) =>
+    event === "tables" ? [(deny as { rules: number }).rules] : [],
+  );
+  assert.deepEqual(new Set(rules), new Set([1]));
 });
 
 test("G12: a limit lowered below what is open only keeps new clients out", async (t) => {
