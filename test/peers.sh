@@ -6,7 +6,7 @@ packages=(
   openssh-server openssh-client mariadb-server mariadb-client rsyslog unbound dnsmasq-base oidentd
   haproxy nginx-full libnginx-mod-stream xinetd socat vsftpd tftpd-hpa tftp-hpa inetutils-telnetd telnet
   libwrap0-dev tcpd gcc libc6-dev fail2ban rinetd ucspi-tcp iproute2 nftables procps strace tcpdump curl
-  systemd-container man-db groff-base buildah podman runc faketime
+  systemd-container man-db groff-base buildah podman runc faketime podman-compose netavark aardvark-dns iptables
 )
 
 if [ "$(id -u)" != 0 ]; then

@@ -7,6 +7,7 @@ import { basename, join } from "node:path";
 import { after, before, test, type TestContext } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { parseAllDocuments } from "yaml";
+import { Compose } from "../support/compose.ts";
 import { top } from "../support/debian.ts";
 import { Images, type Said } from "../support/images.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
@@ -197,3 +198,48 @@ test("G3: the ..data swap of a ConfigMap counts for the next connection, and an 
   assert.deepEqual(await talk(port, { say: "hello", from: "127.0.0.66" }), { text: "hello", end: "end" });
   assert.equal(await ask(session, "after"), "after");
 });
+
+test("the compose example: the database is reached through tcpwrapd only, by those whom the tables name", async (t) => {
+  images.tag(image, "localhost/tcpwrapd:latest");
+  images.tag("docker.io/library/node:24-bookworm-slim", "docker.io/library/mysql:8.4");
+  const compose = new Compose(t, images, join(top, "config/examples/compose"), database);
+  writeFileSync(join(compose.folder, "mysql-root.txt"), "secret\n");
+  compose.up();
+  const query = ["mariadb", "--no-defaults", "--skip-ssl", "--protocol=tcp", "-uroot", "-h127.0.0.1"];
+  let answer = compose.inside(...query, "-Ne", "select 'in'");
+  for (let tries = 0; tries < 100 && answer.status !== 0; tries++) {
+    await wait(300);
+    answer = compose.inside(...query, "-Ne", "select 'in'");
+  }
+  const log = compose.logs("tcpwrapd");
+  assert.equal(answer.stdout, "in\n", `${answer.stderr}${log}${compose.logs("mysql")}`);
+  assert.match(compose.logs("tcpwrapd"), /mysqld\[\d+\]: connect from \S*127\.0\.0\.1 /);
+  const stranger = compose.inside(process.execPath, "-e", knock, compose.stranger);
+  assert.equal(stranger.stdout, "ECONNRESET\n", stranger.stderr);
+  assert.match(compose.logs("tcpwrapd"), /refused connect from .*198\.51\.100\.7/);
+  const listening = compose.inside("ss", "-Hltn").stdout.trim().split("\n");
+  assert.deepEqual(
+    listening.map((line) => line.split(/\s+/)[3]),
+    ["*:3306"],
+  );
+  const status = compose.exec("tcpwrapd", "/usr/local/bin/node", "/usr/lib/tcpwrapd/dist/main.js", "status");
+  assert.equal(status.status, 0, `the health check: ${status.stderr}`);
+});
+
+/** The MariaDB of this machine, in place of an image that would have to be pulled. */
+const database = `services:
+  mysql:
+    command:
+      - sh
+      - -c
+      - >-
+        mariadb-install-db --no-defaults --user=root --datadir=/var/lib/mysql
+        --auth-root-authentication-method=normal >/dev/null 2>&1 &&
+        exec /usr/sbin/mariadbd --no-defaults --user=root --socket=/var/run/mysqld/mysqld.sock
+    volumes: ["/usr:/usr:ro", "/etc/alternatives:/etc/alternatives:ro", "/etc/passwd:/etc/passwd:ro"]
+`;
+
+/** A client of an address that no table names, to that same address; prints what it came to. */
+const knock = `const [host] = process.argv.slice(1);
+require("net").connect({ host, port: 3306, localAddress: host })
+  .on("data", () => console.log("data")).on("end", () => console.log("end")).on("error", ({ code }) => console.log(code));`;

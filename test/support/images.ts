@@ -35,7 +35,7 @@ export class Images {
     if (process.getuid?.() !== 0) throw new Error("building images here needs root");
     this.#folder = mkdtempSync(join(tmpdir(), "tcpwrapd-images-"));
     const [containers, storage] = [join(this.#folder, "containers.conf"), join(this.#folder, "storage.conf")];
-    writeFileSync(containers, containersConf);
+    writeFileSync(containers, containersConf(this.#folder));
     writeFileSync(
       storage,
       `[storage]\ndriver = "overlay"\ngraphroot = "${this.#folder}/store"\nrunroot = "${this.#folder}/run"\n`,
@@ -120,6 +120,16 @@ export class Images {
     this.#must("buildah", ["bud", "--pull-never", "--format", "docker", "--layers", "--tag", tag, context]);
   }
 
+  /** Gives an image another name. */
+  tag(image: string, name: string): void {
+    this.#must("buildah", ["tag", image, name]);
+  }
+
+  /** Runs a command that finds this store, as podman-compose does. */
+  run(command: string, ...args: readonly string[]): Said {
+    return this.#run(command, args);
+  }
+
   /** Runs podman. Give a `run` the flag --network: the default network would change this machine. */
   podman(...args: readonly string[]): Said {
     return this.#run("podman", args);
@@ -160,8 +170,11 @@ export class Images {
 }
 
 /** runc, because crun does not know a tree of control groups that is old and new at once; limits that need no capability. */
-const containersConf = `[containers]
+const containersConf = (folder: string): string => `[containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+[network]
+network_backend = "netavark"
+network_config_dir = "${folder}/networks"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
