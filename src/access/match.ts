@@ -25,6 +25,8 @@ export interface Side {
   readonly ask: Fact;
   /** For an index; absent where the address or the name is in a form that no index knows. */
   readonly indexed: IndexedAddress | undefined;
+  /** The answers of the `/file`s that have been asked: a table may name one a thousand times, and files inside files multiply. */
+  lists: Map<string, Answer> | undefined;
 }
 
 /** What the patterns are asked about. */
@@ -37,6 +39,8 @@ export interface Subject {
   readonly client: Side;
   /** As it came: few rules ask for it. */
   readonly server: Endpoint;
+  /** The same, made ready by the first that asks. */
+  serverSide: Side | undefined;
 }
 
 const CLIENT_NAME: Fact = { kind: "clientName" };
@@ -53,6 +57,7 @@ export function aboutRequest(tables: Tables, request: Request): Subject {
     user: request.user,
     client: sideOf(request.client, CLIENT_NAME),
     server: request.server,
+    serverSide: undefined,
   };
 }
 
@@ -70,9 +75,9 @@ export function matchClients(rule: Rule, about: Subject): Answer {
 /** Does a word of a daemon list match? A port is compared with the local port and never with the daemon's name. */
 export function matchDaemon({ left, server }: DaemonPattern, about: Subject): Answer {
   const isSame = typeof left === "number" ? about.port === left : matchText(left, about.daemon);
-  return isSame && server !== undefined
-    ? matchHost(server, sideOf(about.server, SERVER_NAME), about.tables)
-    : isSame;
+  if (!isSame || server === undefined) return isSame;
+  about.serverSide ??= sideOf(about.server, SERVER_NAME);
+  return matchHost(server, about.serverSide, about.tables);
 }
 
 function matchClient({ host, user }: ClientPattern, about: Subject): Answer {
@@ -88,10 +93,8 @@ function matchHost(pattern: HostPattern, side: Side, tables: Tables): Answer {
   switch (pattern.kind) {
     case "netgroup":
       return side.name === undefined ? side.ask : isInNetgroup(tables.netgroups, pattern.group, side.name);
-    case "file": {
-      const list = tables.lists.get(pattern.path);
-      return list !== undefined && matchHostList(list, side, tables);
-    }
+    case "file":
+      return matchFile(pattern.path, side, tables);
     case "KNOWN":
       return side.name === undefined ? side.ask : side.address !== "unknown" && isKnownName(side.name);
     case "LOCAL":
@@ -112,6 +115,17 @@ function matchHost(pattern: HostPattern, side: Side, tables: Tables): Answer {
     case "dead":
   }
   return false;
+}
+
+function matchFile(path: string, side: Side, tables: Tables): Answer {
+  const list = tables.lists.get(path);
+  if (list === undefined) return false;
+  const known = side.lists?.get(path);
+  if (known !== undefined) return known;
+  const answer = matchHostList(list, side, tables);
+  side.lists ??= new Map();
+  side.lists.set(path, answer);
+  return answer;
 }
 
 /** The words of a `/file`, in order; by its index where that knows the address. */
@@ -159,7 +173,7 @@ function sideOf({ address, name, forwardNames = NO_NAMES }: Endpoint, ask: Fact)
   const isUsual = hashed === undefined || hashed.isPlain || !hashed.text.includes(":");
   const indexed = isUsual ? indexedAddress(address) : undefined;
   const text = indexed === undefined ? subject(address) : indexed.text;
-  return { address: text, name: hashed?.text, hashed, forwardNames, ask, indexed };
+  return { address: text, name: hashed?.text, hashed, forwardNames, ask, indexed, lists: undefined };
 }
 
 function hashedName(name: string): HashedText {

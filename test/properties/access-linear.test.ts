@@ -94,6 +94,32 @@ for (const [text, because] of critical) {
   });
 }
 
+const repeatedFiles: [table: string, files: Record<string, string>, because: string][] = [
+  ["sshd: /f\n", { "/f": "/f ".repeat(50_000) }, "a file that names itself for ever"],
+  [`sshd: ${"/f ".repeat(50_000)}\n`, { "/f": "a.* ".repeat(50_000) }, "the same file for ever"],
+  ["sshd: u@/f\n".repeat(20_000), { "/f": "a.* ".repeat(50_000) }, "the same file in many rules"],
+  [`sshd@${"/f sshd@".repeat(20_000)}/f: ALL\n`, { "/f": "a.* ".repeat(50_000) }, "for the server"],
+  [
+    "sshd: /0\n",
+    Object.fromEntries(
+      Array.from({ length: 15 }, (_, index) => [`/${index}`, `/${index + 1} `.repeat(1000)]),
+    ),
+    "files inside files, a thousand times each",
+  ],
+];
+for (const [text, files, because] of repeatedFiles) {
+  test(`one decision asks each file once: ${because}`, { timeout: withinMs }, () => {
+    const { tables } = loadText(text, "", files);
+    const before = process.cpuUsage();
+    for (const address of ["192.0.2.1", "2001:db8::1"]) {
+      const client = { address, name: "x.test" };
+      assert.equal(decide(tables, { ...request, client }).kind, "allow");
+    }
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 2_000_000, `${(user + system) / 1000} ms`);
+  });
+}
+
 test("a line of 48 MiB is an error, and hosts.deny refuses at it", { timeout: withinMs }, () => {
   const { tables, diagnostics } = loadText("", "x".repeat(48 << 20));
   assert.deepEqual(
