@@ -1,4 +1,4 @@
-/** The listening sockets that the service manager keeps for us while we are away: over a restart, and over a crash. */
+/** The listening sockets, of connections and of datagrams, that the service manager keeps for us while we are away: over a restart, and over a crash. */
 
 import { existsSync } from "node:fs";
 import type { Front } from "./fronts.ts";
@@ -46,7 +46,7 @@ export class KeptSockets {
     return unwanted.length > 0;
   }
 
-  /** To be called when somebody listens on them: systemd drops a socket that nobody listens on. Never rejects. */
+  /** To be called when somebody listens on them: systemd drops a socket of TCP that nobody listens on. Never rejects. */
   async keep(fronts: Iterable<Front>): Promise<void> {
     for (const { plan, bound } of fronts) {
       const name = nameOf(plan.key);
@@ -66,9 +66,9 @@ export function wasKept({ name }: PassedSocket): boolean {
   return name.startsWith(prefix);
 }
 
-/** A socket unit holds its own; and datagrams that wait would go to a daemon that knows nothing of their sessions. */
-function isOurs({ endpoint, isDatagram }: ListenPlan): boolean {
-  return endpoint.kind !== "systemd" && !isDatagram;
+/** A socket unit holds its own. Of datagrams only those of new clients wait in a listener: sessions have sockets of their own. */
+function isOurs({ endpoint }: ListenPlan): boolean {
+  return endpoint.kind !== "systemd";
 }
 
 /** A name has no colon and nothing but ASCII. */

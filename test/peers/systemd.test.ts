@@ -386,6 +386,29 @@ for (const way of ["through the socket unit", "without the socket unit"]) {
   });
 }
 
+test("J4: what a UDP client sends while no daemon is there waits for the next one: systemd keeps that socket too", async () => {
+  dropIn("[Service]\nRestartSec=4\n");
+  machine.run("systemctl", "stop", "datagrams");
+  const echo = `const s = require("dgram").createSocket("udp4"); s.on("message", (m, from) => s.send(m, from.port, from.address)); s.bind(6969)`;
+  machine.must("systemd-run", "--unit=datagrams", "--collect", "node", "-e", echo);
+  configure(`services:
+  sshd: {listen: ["127.0.0.1:22"], backend: "127.0.0.1:2222"}
+  tftp: {listen: ["udp:127.0.0.1:69"], backend: "udp:127.0.0.1:6969", idleTimeout: 1s}`);
+  write("/etc/hosts.allow", "ALL: 127.0.0.1\n");
+  const say = `const s = require("dgram").createSocket("udp4"), end = (word) => { console.log(word); process.exit(); };
+    s.on("message", (m) => end(m.toString())).on("error", ({ code }) => end(code));
+    s.connect(69, "127.0.0.1", () => s.send("hello")); setTimeout(end, 60_000, "nothing")`;
+  machine.must("systemctl", "start", unit);
+  assert.equal(machine.must("node", "-e", say).trim(), "hello");
+  assert.equal(machine.property(unit, "NFileDescriptorStore"), "2");
+  machine.must("systemctl", "kill", "--kill-who=all", "--signal=KILL", unit);
+  await machine.until("nobody there", () => processes() === 0, unit);
+  assert.equal(machine.must("node", "-e", say).trim(), "hello");
+  const opened = machine.journal(unit).match(/tftp\[\d+\]: connect from /g) ?? [];
+  assert.equal(opened.length, 2);
+  machine.must("systemctl", "stop", "datagrams");
+});
+
 test("when the first ten clients all have the gateway's address, the daemon says so, once", async () => {
   machine.must(
     "sh",
