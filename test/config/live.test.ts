@@ -275,7 +275,9 @@ test("A2: live tables stay as they were when a line is longer than 1 MiB, and sa
 });
 
 test("A2: a line longer than 1 MiB at the start refuses whom hosts.deny meets there", async (t) => {
-  const { deny, live, changes } = await tablesBed(t, { deny: `ALL: 192.0.2.66\nALL: ${"x".repeat(1 << 20)}\n` });
+  const { deny, live, changes } = await tablesBed(t, {
+    deny: `ALL: 192.0.2.66\nALL: ${"x".repeat(1 << 20)}\n`,
+  });
   assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
   appendFileSync(deny, "ALL: 192.0.2.8\n");
   const deadline = Date.now() + 20_000;
