@@ -34,7 +34,6 @@ export interface TablesNews {
 /** How a worker stands. */
 export interface WorkerReport {
   readonly pid: number;
-  readonly tables: TablesNews;
   readonly sessions: readonly OpenSession[];
   readonly counters: ReadonlyMap<string, Readonly<Counters>>;
   readonly sinks: readonly SinkState[];

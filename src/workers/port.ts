@@ -31,7 +31,7 @@ export interface WorkerPort {
   /** See `Worker`. */
   keepBase(): Promise<number>;
   confirm(): Promise<void>;
-  goBack(): Promise<TablesNews>;
+  goBack(): Promise<TablesNews | undefined>;
   /** Answers when the worker's event loop turns. */
   ping(): Promise<void>;
   /** Ends the process, whatever it is doing; a worker of this process has nothing to end. */
@@ -68,7 +68,7 @@ export type WorkerCalls = ProgramNews & {
   readonly kick: { argument: string; answer: boolean };
   readonly keepBase: { argument: undefined; answer: number };
   readonly confirm: { argument: undefined; answer: undefined };
-  readonly goBack: { argument: undefined; answer: TablesNews };
+  readonly goBack: { argument: undefined; answer: TablesNews | undefined };
   readonly report: { argument: undefined; answer: WorkerReport };
   readonly ping: { argument: undefined; answer: undefined };
 };

@@ -210,13 +210,13 @@ export class Worker {
     this.#history.confirm(performance.now());
   }
 
-  /** Puts the tables in force again that `keepBase` has chosen, until a file changes. */
-  goBack(): TablesNews {
+  /** Puts the tables in force again that `keepBase` has chosen, until a file changes; undefined where there are none yet. */
+  goBack(): TablesNews | undefined {
     const base = this.#base;
     if (base !== undefined && this.#tables !== undefined && this.#tables.current.tables !== base.tables)
       this.#tables.hold(base);
     this.confirm();
-    return this.#news();
+    return this.#tables && this.#news();
   }
 
   /** Sessions that are open, decided or not. */
@@ -224,11 +224,11 @@ export class Worker {
     return this.#sessions.size;
   }
 
+  /** Also of a worker that has nothing to do yet: it is told of in status, too. */
   report(): WorkerReport {
     const { journal, processId } = this.#options;
     return {
       pid: processId,
-      tables: this.#news(),
       sessions: journal.sessions(),
       counters: journal.counters(),
       sinks: journal.sinks(),

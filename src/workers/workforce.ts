@@ -176,7 +176,8 @@ export class Workforce {
   /** Every worker puts the tables in force again that `keepBase` has chosen. */
   async goBack(): Promise<void> {
     await this.#each(async (port, post) => {
-      this.#heard(await port.goBack(), post);
+      const news = await port.goBack();
+      if (news !== undefined) this.#heard(news, post);
     });
   }
 

@@ -84,8 +84,9 @@ test("J3: a worker that dies again and again is replaced with growing pauses", a
 
 /** As the supervisor says: among its children there is a spare one, too. */
 async function servingWorker(daemon: RunningDaemon): Promise<number | undefined> {
-  const { workers } = (await control(daemon, "GET", "/v1/status")).body as unknown as Status;
-  return workers[0]?.pid;
+  const { status, body } = await control(daemon, "GET", "/v1/status");
+  assert.equal(status, 200, `status answers while nobody serves, too: ${JSON.stringify(body)}`);
+  return (body as unknown as Status).workers[0]?.pid;
 }
 
 test("J4: when the supervisor is killed, its worker lets nobody in and serves the open session to its end", async (t) => {
