@@ -34,6 +34,7 @@ export function statusOf(own: Own, reports: readonly WorkerReport[]): Status {
       denyRules: tables?.denyRules ?? 0,
       errors: count(tables?.diagnostics, "error"),
       warnings: count(tables?.diagnostics, "warning"),
+      ...keptIn(tables),
     },
     workers: reports.map((report) => ({ pid: report.pid, sessions: report.sessions.length })),
     lost,
@@ -56,6 +57,13 @@ export function statusLine(sessions: number, tables: TablesNews | undefined, isD
   const { generation = 0, allowRules = 0, denyRules = 0 } = tables ?? {};
   const trouble = errors > 0 ? `, ${errors} errors in them` : "";
   return `${sessions} sessions; tables generation ${generation}, ${allowRules} + ${denyRules} rules${trouble}`;
+}
+
+/** Present while the tables in force are older than the files. */
+function keptIn(tables: TablesNews | undefined): Pick<Status["tables"], "kept"> {
+  const kept =
+    tables?.diagnostics.filter(({ code }) => code === "table-kept" || code === "table-refused") ?? [];
+  return kept.length === 0 ? {} : { kept };
 }
 
 function servicesOf(fronts: readonly Front[], reports: readonly WorkerReport[]): ServiceStatus[] {

@@ -8,6 +8,7 @@ import { sessionsLeft } from "../status.ts";
 import { ask, type AskFlags, type Question, withAskFlags } from "./ask.ts";
 import { exitStatus } from "./exit-status.ts";
 import { type AddCommand, UsageError } from "./io.ts";
+import { printDiagnostic } from "./settings.ts";
 import { printColumns } from "./table.ts";
 import { checkProtected, withProtectFlag, type ProtectFlags } from "./protect.ts";
 
@@ -113,6 +114,7 @@ function printStatus(body: unknown): string {
   const lines = [
     `tcpwrapd ${version}, process ${pid}, ${state} since ${startedAt}, ${sessions} sessions`,
     `tables: generation ${tables.generation}, ${tables.allowRules} + ${tables.denyRules} rules, ${tables.errors} errors, ${tables.warnings} warnings`,
+    ...(tables.kept ?? []).map((each) => `tables: ${printDiagnostic(each)}`),
   ];
   for (const each of services) {
     const refused = Object.values(each.refused).reduce((sum, count) => sum + count, 0);

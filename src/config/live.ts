@@ -27,6 +27,8 @@ export interface TablesChange {
   readonly kept?: Diagnostic;
   /** With `kept`: what is wrong with the tables that were not taken (`access.strict`). */
   readonly refused?: readonly Diagnostic[];
+  /** A table that could not be read is again what it was: the generation in force is that of the files. */
+  readonly isBack?: true;
 }
 
 export interface LiveTablesOptions {
@@ -81,6 +83,10 @@ type Reading = InForce & { readonly source: Source };
 export class LiveTables {
   readonly #options: LiveTablesOptions;
   readonly #inForce = new Map<string, InForce>();
+  /** Why an older content of a file is in force, by the file. */
+  readonly #kept = new Map<string, Diagnostic>();
+  /** Why the tables of the files are not taken as a whole (`access.strict`). */
+  #refused: readonly Diagnostic[] = [];
   /** Files that are being changed: the newest state, and when it was first seen (monotonic milliseconds). */
   readonly #moving = new Map<string, { readonly state: Looked; readonly since: number }>();
   #movingSince = 0;
@@ -119,6 +125,11 @@ export class LiveTables {
   /** The generation in force, whether or not the files have changed since. */
   get current(): Generation {
     return this.#current;
+  }
+
+  /** Why the generation in force is not what the files say; none when it is. */
+  get kept(): readonly Diagnostic[] {
+    return [...this.#kept.values(), ...this.#refused];
   }
 
   /**
@@ -164,6 +175,8 @@ export class LiveTables {
    */
   hold({ tables, allowRules, denyRules, diagnostics }: Generation): void {
     this.#holds += 1;
+    this.#kept.clear();
+    this.#refused = [];
     this.#barred = undefined;
     this.#moving.clear();
     this.#keepReadings(new Map(Array.from(this.#inForce.keys(), (path) => [path, readNow(path)])));
@@ -253,6 +266,7 @@ export class LiveTables {
 
   #apply(readings: ReadonlyMap<string, Reading>): void {
     this.#moving.clear();
+    const wasKept = this.#kept.size > 0;
     let hasNewContent = false;
     for (const [path, reading] of readings) {
       const before = this.#inForce.get(path);
@@ -260,7 +274,11 @@ export class LiveTables {
       hasNewContent ||= before?.source === undefined || !isSameContent(before.source, reading.source);
       this.#inForce.set(path, reading);
     }
-    if (!hasNewContent) return;
+    if (!hasNewContent) {
+      if (wasKept && this.#kept.size === 0)
+        this.#options.onChange({ generation: this.#current, isBack: true });
+      return;
+    }
     const { loaded, readings: used } = loadNow(this.#options, this.#inForce);
     this.#take(loaded, used);
   }
@@ -268,7 +286,10 @@ export class LiveTables {
   /** True where a file that changed under us does not come into force; says so once, by noting its new state. */
   #isKept(path: string, before: InForce, { state, source }: Reading): boolean {
     const reason = reasonToKeep(source, this.#options.missing);
-    if (reason === undefined) return false;
+    if (reason === undefined) {
+      this.#kept.delete(path);
+      return false;
+    }
     this.#inForce.set(path, { ...before, state, racyUntil: 0 });
     if (!isSameState(before.state, state)) this.#tellKept({ file: path, line: 0 }, reason);
     return true;
@@ -278,6 +299,7 @@ export class LiveTables {
     const message = `cannot read it: ${reason}`;
     const hint = "the rules read before stay in force";
     const kept: Diagnostic = { ...place, severity: "error", code: "table-kept", message, hint };
+    this.#kept.set(place.file, kept);
     this.#options.onChange({ generation: this.#current, kept });
   }
 
@@ -287,6 +309,7 @@ export class LiveTables {
     const { file, line, code } = first;
     const message = `not taken, because of access.strict: ${code}`;
     const kept: Diagnostic = { file, line, severity: "error", code: "table-refused", message, hint };
+    this.#refused = [kept, ...refused];
     this.#options.onChange({ generation: this.#current, kept, refused });
   }
 
@@ -314,6 +337,7 @@ export class LiveTables {
         this.#tellKept(cutShort, "a line is too long");
         return;
       }
+      this.#kept.clear();
       this.#take(loaded, readings);
       await pause(backgroundPauseMs, undefined, { signal });
     } catch (cause) {
@@ -342,6 +366,7 @@ export class LiveTables {
     const refused = graveIn(loaded, this.#options);
     this.#bar(loaded, refused);
     if (refused.length > 0) return this.#tellRefused(refused, "the rules read before stay in force");
+    this.#refused = [];
     this.#current = generationOf(loaded, this.#current.number + 1);
     this.#options.onChange({ generation: this.#current });
   }

@@ -21,6 +21,8 @@ export interface Status {
     readonly denyRules: number;
     readonly errors: number;
     readonly warnings: number;
+    /** Why the tables in force are older than the files; absent where they are not. */
+    readonly kept?: readonly Diagnostic[];
   };
   readonly workers: readonly { readonly pid: number; readonly sessions: number }[];
   /** Workers that died since the start, and the sessions that they had when they were last heard of. */

@@ -300,7 +300,7 @@ export class Worker {
     this.#options.journal.warn({ code: "forward-names", message });
   }
 
-  #tellOf({ generation, kept, refused }: TablesChange): void {
+  #tellOf({ generation, kept, refused, isBack }: TablesChange): void {
     const { journal } = this.#options;
     const news = { ...generation, generation: generation.number };
     if (this.#orders?.recordsTables === true) {
@@ -309,10 +309,13 @@ export class Worker {
       else if (kept !== undefined) journal.warn(kept);
       else if (news.generation > this.#orders.recordedGeneration) journal.tables(news);
     }
-    if (kept !== undefined) return;
+    // Tables that are just being opened tell of themselves when they are ours.
+    const isOurs = this.#tables?.current === generation;
+    if (isOurs) this.#options.onTables(this.#news());
+    else if (kept === undefined) this.#options.onTables(newsOf(news));
+    if (kept !== undefined || isBack === true) return;
     this.#history.add(generation, performance.now());
     this.#followNames(generation.tables);
-    this.#options.onTables(newsOf(news));
     if (this.#orders?.policy.settings.access.recheck === "cut") void this.#recheck(generation.tables);
   }
 
@@ -328,8 +331,8 @@ export class Worker {
 
   #news(): TablesNews {
     if (this.#tables === undefined) throw new Error("not configured");
-    const { current } = this.#tables;
-    return newsOf({ ...current, generation: current.number });
+    const { current, kept } = this.#tables;
+    return newsOf({ ...current, generation: current.number, diagnostics: [...kept, ...current.diagnostics] });
   }
 
   #forwardPort(): Pick<SharedPorts, "forwardNames"> {

@@ -1,14 +1,47 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Status } from "../../src/control/api.ts";
 import { command, control, rawControl } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
+
+test("G7: status says so while older tables are in force than those of the files", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address }, deny: "ftpd: ALL\n" });
+  const keptNow = async (): Promise<Status["tables"]["kept"]> => {
+    await talk(daemon.port("sshd"), { say: "look" }); // a connection looks at the files
+    const { body } = await control(daemon, "GET", "/v1/status");
+    return (body as unknown as Status).tables.kept;
+  };
+  assert.equal(await keptNow(), undefined);
+  const aside = `${daemon.denyFile}.aside`;
+  renameSync(daemon.denyFile, aside);
+  mkdirSync(daemon.denyFile);
+  await daemon.find(({ code }) => code === "table-kept");
+  assert.deepEqual(
+    (await keptNow())?.map(({ file, code, message }) => [file, code, message]),
+    [[daemon.denyFile, "table-kept", "cannot read it: it is a directory now"]],
+  );
+  const said = await command(daemon, "status");
+  assert.match(
+    said.output,
+    /\ntables: .*hosts\.deny: error table-kept: .*; the rules read before stay in force\n/,
+  );
+  writeFileSync(daemon.allowFile, "ftpd: 10.\n");
+  await daemon.find(({ event, generation }) => event === "tables" && generation === 2);
+  assert.equal((await keptNow())?.length, 1, "an edit of the other table does not mend this one");
+  rmdirSync(daemon.denyFile);
+  renameSync(aside, daemon.denyFile);
+  const deadline = Date.now() + 10_000;
+  while ((await keptNow()) !== undefined && Date.now() < deadline) await pause(20);
+  assert.equal(await keptNow(), undefined, "the file is again what it was");
+});
 
 test("status tells the version, the services with their counters, the tables and the workers", async (t) => {
   const backend = await startBackend(t);
