@@ -21,10 +21,16 @@ export const referenceRelay: Relay = async (clientWire, backendWire, { idleMs, s
   let upBytes = 0;
   let downBytes = 0;
 
+  // A pipeline waits for the end of a source that has read it, even where the source is destroyed with chunks before it.
+  let closedByCut: () => void = () => undefined;
+  const isCut = new Promise<void>((resolve) => {
+    closedByCut = () => void Promise.all([client, backend].map(closed)).then(() => resolve());
+  });
   const cut = (cause: EndCause): void => {
     failure ??= cause;
     reset(client);
     reset(backend);
+    closedByCut();
   };
 
   // Before the pipelines: they would tell the other side of a reset with an ordinary FIN.
@@ -57,9 +63,12 @@ export const referenceRelay: Relay = async (clientWire, backendWire, { idleMs, s
     },
     lost: () => cut("client_reset"),
   });
-  await Promise.allSettled([
-    pipeline(client, up).catch(() => cut("internal")),
-    pipeline(backend, down).catch(() => cut("internal")),
+  await Promise.race([
+    isCut,
+    Promise.allSettled([
+      pipeline(client, up).catch(() => cut("internal")),
+      pipeline(backend, down).catch(() => cut("internal")),
+    ]),
   ]);
 
   idle.close();
@@ -68,6 +77,10 @@ export const referenceRelay: Relay = async (clientWire, backendWire, { idleMs, s
   backend.destroy();
   return { upBytes, downBytes, cause: failure ?? firstClose ?? "internal" };
 };
+
+async function closed(socket: Socket): Promise<void> {
+  if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));
+}
 
 interface Delivery {
   /** So many bytes have arrived in the kernel. */

@@ -9,6 +9,7 @@ import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 
 import { makeFastRelay } from "../../src/relay/fast.ts";
 import { findHandleAccess, type BareAccess } from "../../src/platform/node-handle.ts";
@@ -432,3 +433,23 @@ function keepWriting(socket: Socket): {
     },
   };
 }
+
+test("D2: a client whose end waits behind bytes that nobody takes does not keep a session whose backend has reset, by the reference relay", async () => {
+  const session = await startSession({ relay: referenceRelay });
+  try {
+    const { client, backend, inner, done } = session;
+    backend.pause();
+    while (inner.backend.socket().writableLength === 0) {
+      client.write(Buffer.alloc(16_384));
+      await turn();
+    }
+    // A part of a chunk and the end fit beside the chunk that is being written: both are read.
+    client.end("the last words");
+    while (inner.client.socket().readableLength === 0) await turn();
+    for (let turns = 0; turns < 20; turns += 1) await turn();
+    backend.resetAndDestroy();
+    assert.equal((await done).cause, "backend_reset");
+  } finally {
+    await session.close();
+  }
+});
