@@ -35,6 +35,9 @@ const { values } = parseArgs({
   },
 });
 
+/** So long until the compiler of Node has nothing left to do, on a busy machine too. */
+const warmSeconds = 8;
+
 /** A turn in which other programs took more than this of a processor is done again, once, while there is time for it. */
 const disturbed = 0.15;
 const againMs = 40_000;
@@ -141,9 +144,6 @@ function check(lab: Lab, peer: Peer): void {
   if (!peer.echoOnly) ask(lab, ["bulk", "2", "30000001"], peer.port, ["check"]);
   ask(lab, ["rtt", "2", "0.2"], peer.port);
 }
-
-/** So long until the compiler of Node has nothing left to do, on a busy machine too. */
-const warmSeconds = 8;
 
 /** A daemon has run for longer than its first seconds when somebody asks how fast it is: what compiles has compiled. */
 function warm(lab: Lab, peer: Peer): void {
