@@ -349,7 +349,7 @@ for (const [name, relay, bare] of relays) {
         await Promise.all(Array.from({ length: 40 }, (_, at) => shortSession({ relay, bare }, at % 3 === 0)));
       }
       // The kernel's closes come back in the next turns of the loop.
-      for (let turn = 0; turn < 200 && descriptors() > before; turn += 1) {
+      for (let turn = 0; turn < 1000 && descriptors() > before; turn += 1) {
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
       assert.ok(descriptors() <= before, `${before} descriptors before, ${descriptors()} after`);
