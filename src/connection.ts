@@ -1,9 +1,7 @@
 /** The life of one connection, from accept to its last record; the only file that knows the order of the stages. */
 
 import type { Request } from "./access/types.ts";
-import { act, type Acted, type ActPorts } from "./act/act.ts";
-import { handOver } from "./act/hand-over.ts";
-import type { Lingers } from "./act/linger.ts";
+import { act, type Acted } from "./act/act.ts";
 import {
   announcedRequest,
   proxyDefaults,
@@ -12,52 +10,14 @@ import {
 } from "./identify/proxy-protocol.ts";
 import { describeTlvs } from "./identify/proxy-tlvs.ts";
 import { requestOf } from "./identify/request.ts";
-import {
-  type Decision,
-  DecisionTimeout,
-  type FindClient,
-  findFact,
-  judge,
-  type JudgePorts,
-  warner,
-} from "./judge.ts";
-import type { Limits } from "./listen/limits.ts";
-import type { ProgramEnd } from "./platform/commands.ts";
+import { finish, join } from "./join.ts";
+import { type Decision, DecisionTimeout, type FindClient, judge } from "./judge.ts";
 import { startDeadline } from "./platform/deadline.ts";
-import type { BareAccess } from "./platform/node-handle.ts";
 import type { Wire } from "./platform/wire.ts";
 import type { Entry } from "./record/entry.ts";
-import type { Journal } from "./record/journal.ts";
+import { type Connection, portsOfAct, type SharedPorts } from "./ports.ts";
 import { DialError } from "./relay/dial.ts";
-import type { Joined, KeepAlives } from "./relay/keep-alive.ts";
-import { buildProxyHeader } from "./relay/proxy-header.ts";
-import { abortCause, type Relay } from "./relay/relay.ts";
 import type { Service } from "./service.ts";
-import type { Session, Sessions } from "./sessions.ts";
-
-/** What all connections share. */
-export interface SharedPorts extends JudgePorts {
-  readonly journal: Journal;
-  readonly limits: Limits;
-  readonly act: Omit<ActPorts, "refusal" | "findFact" | "warn" | "signal">;
-  readonly lingers: Lingers;
-  readonly keepAlives: KeepAlives;
-  readonly relay: Relay;
-  /** Absent = every connection has a Socket. */
-  readonly bare: BareAccess | undefined;
-  readonly processId: number;
-  readonly sessions: Sessions;
-}
-
-/** One connection with everything that its stages work with. */
-interface Connection {
-  /** Bare until a stage needs its Socket; most need none. */
-  readonly client: Wire;
-  readonly service: Service;
-  readonly ports: SharedPorts;
-  readonly entry: Entry;
-  readonly session: Session;
-}
 
 /**
  * Serves one client: identify, decide, act, relay, record.
@@ -189,102 +149,6 @@ const plainReset: Acted = { kind: "refused", gone: Promise.resolve() };
 function resetAtOnce(client: Wire): Acted {
   client.reset();
   return plainReset;
-}
-
-function portsOfAct(connection: Connection): ActPorts {
-  const { service, ports, entry, session } = connection;
-  return {
-    ...ports.act,
-    refusal: service.refusal,
-    findFact: (fact, request) => findFact(connection, fact, request, session.cut.signal),
-    warn: warner(entry, ports),
-    signal: session.cut.signal,
-  };
-}
-
-/** Joins an allowed client to its service, to the end of the session. */
-async function join(connection: Connection, request: Request): Promise<void> {
-  const { client, service, ports, entry, session } = connection;
-  const { target, connectTimeoutMs, idleMs, keepAliveMs } = service;
-  if (target.kind === "exec") return await serveByProgram(connection, target.argv, request);
-  const { openFrom } = target;
-  const dialled = await target.backends.dial({
-    connectTimeoutMs,
-    signal: session.cut,
-    client,
-    bare: ports.bare,
-    open: openFrom && ((to) => openFrom(request.client.address, to)),
-    header: target.sendProxy && proxyHeader(target.sendProxy, request, entry.id),
-    health: target.health,
-    onFall: target.cutsFallen ? (fallen) => ports.sessions.cutFrom(fallen, "backend_fallen") : undefined,
-  });
-  const backend = dialled.wire;
-  session.backend = backend;
-  session.backendAddress = dialled.backend;
-  const joined: Joined = { client, backend, keepAliveMs };
-  if (keepAliveMs > 0) ports.keepAlives.watch(joined);
-  const joinedAtMs = performance.now();
-  const relayed = await ports.relay(client, backend, { idleMs, signal: session.cut });
-  ports.keepAlives.forget(joined);
-  const { upBytes, downBytes, cause } = relayed;
-  const doubt = target.backends.ended(dialled.backend, relayed, {
-    afterMs: performance.now() - joinedAtMs,
-    hadHeader: target.sendProxy !== undefined,
-  });
-  if (doubt !== undefined) ports.journal.warn({ service: service.name, id: entry.id, ...doubt });
-  entry.ended({ upBytes, downBytes, cause, detail: session.detail });
-}
-
-/** Hands the client's socket to the service's program, inetd style, and waits for its end. */
-async function serveByProgram(
-  connection: Connection,
-  argv: readonly [string, ...string[]],
-  request: Request,
-): Promise<void> {
-  const { client, entry } = connection;
-  const handed = await handOver(argv, client.socket(), request, portsOfAct(connection));
-  switch (handed.kind) {
-    case "served":
-      return await finish(connection, { kind: "twisted", end: handed.end });
-    case "failed":
-      return await finish(connection, handed);
-    case "refused":
-      entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: handed.detail });
-      return await handed.gone;
-  }
-}
-
-/** Tells the backend who its client is; it is always the first thing that the backend hears. */
-function proxyHeader(version: "v1" | "v2", { client, server }: Request, uniqueId: string): Buffer {
-  if (client.port === undefined || server.port === undefined) return buildProxyHeader({ version, uniqueId }); // a unix socket
-  const connection = {
-    client: { address: client.address, port: client.port },
-    server: { address: server.address, port: server.port },
-  };
-  return buildProxyHeader({ version, connection, uniqueId });
-}
-
-/** Ends the entry of a connection that goes to no backend. */
-async function finish(
-  { entry, session }: Connection,
-  acted: Exclude<Acted, { kind: "relay" }>,
-): Promise<void> {
-  switch (acted.kind) {
-    case "refused":
-      return await acted.gone;
-    case "twisted": {
-      const detail = session.detail ?? describeEnd(acted.end);
-      const cause = session.cut.aborted ? abortCause(session.cut) : "handed_over";
-      return entry.ended({ upBytes: null, downBytes: null, cause, detail });
-    }
-    case "failed":
-      return entry.ended({ upBytes: 0, downBytes: 0, cause: "internal", detail: acted.detail });
-  }
-}
-
-function describeEnd({ status, signal }: ProgramEnd): string {
-  if (signal !== null) return `ended by ${signal}`;
-  return status === null ? "it goes on, and nobody is left to tell its end" : `exit status ${status}`;
 }
 
 function recordFailure(cause: unknown, entry: Entry): void {

@@ -24,12 +24,20 @@ export interface HealthRules {
   readonly rise: number;
 }
 
+/** A backend has fallen or risen. */
+export interface HealthTurn {
+  readonly backend: BackendAddress;
+  readonly isUp: boolean;
+  /** For the log. */
+  readonly message: string;
+}
+
 /** How to dial, and how to judge what becomes of it. */
 export interface BackendDialOptions extends Omit<DialOptions, "resolve"> {
   /** Absent = one dial is enough for both. */
   readonly health?: HealthRules;
-  /** Called when a backend falls, not again while it rests. */
-  readonly onFall?: ((fallen: BackendAddress) => void) | undefined;
+  /** Called when a backend falls, not again before it has risen; and when it rises. */
+  readonly onTurn?: ((turn: HealthTurn) => void) | undefined;
 }
 
 /** A connection, and which backend it is to. */
@@ -108,7 +116,7 @@ export class Backends {
    * @throws DialError with everything that was tried, and the cause of the last
    */
   async dial(options: BackendDialOptions): Promise<Dialled> {
-    const { health = atOnce, onFall } = options;
+    const { health = atOnce, onTurn } = options;
     const deadlineMs = performance.now() + options.connectTimeoutMs;
     const tried: string[] = [];
     const order = this.#inOrder();
@@ -130,13 +138,13 @@ export class Backends {
           open,
           resolve,
         });
-        noteAnswer(backend, health);
+        if (backend.failures > 0 || backend.rests > 0) noteAnswer(backend, health, onTurn);
         return { wire, backend: backend.address, tried };
       } catch (error) {
         if (!(error instanceof DialError)) throw error;
         tried.push(...error.tried);
         if (isGivenUp(error)) throw new DialError(error.endCause, tried, error.cause);
-        if (error.isAboutBackend && this.#noteFailure(backend, health)) onFall?.(backend.address);
+        if (error.isAboutBackend) this.#noteFailure(backend, health, error, onTurn);
         if (index === order.length - 1) throw new DialError(error.endCause, tried, error.cause);
       } finally {
         backend.isOnTrial = false;
@@ -187,27 +195,38 @@ export class Backends {
     return [...this.#backends.filter((each) => !isAway(each)), ...this.#backends.filter(isAway)];
   }
 
-  /** @returns whether it has fallen by this */
-  #noteFailure(backend: Backend, { fall }: HealthRules): boolean {
+  #noteFailure(
+    backend: Backend,
+    { fall }: HealthRules,
+    { tried }: DialError,
+    onTurn: BackendDialOptions["onTurn"],
+  ): void {
     const { restMs = 5000, maxRestMs = 60_000 } = this.#options;
     backend.failures += 1;
     backend.answers = 0;
-    if (backend.rests === 0 && backend.failures < fall) return false;
+    if (backend.rests === 0 && backend.failures < fall) return;
     backend.rests += 1;
-    backend.restsUntilMs = this.#now() + Math.min(restMs * 2 ** Math.min(backend.rests - 1, 30), maxRestMs);
-    return backend.rests === 1;
+    const forMs = Math.min(restMs * 2 ** Math.min(backend.rests - 1, 30), maxRestMs);
+    backend.restsUntilMs = this.#now() + forMs;
+    if (backend.rests > 1) return;
+    const dials = backend.failures === 1 ? "a dial" : `${backend.failures} dials in a row`;
+    const message = `backend ${printBackend(backend.address)} rests for ${Math.ceil(forMs / 1000)} s: ${dials} failed, the last one with ${tried.join(", ")}`;
+    onTurn?.({ backend: backend.address, isUp: false, message });
   }
 }
 
 const atOnce: HealthRules = { fall: 1, rise: 1 };
 
 /** A backend that has not risen yet keeps the length of its rests, so that one that comes and goes rests ever longer. */
-function noteAnswer(backend: Backend, { rise }: HealthRules): void {
+function noteAnswer(backend: Backend, { rise }: HealthRules, onTurn: BackendDialOptions["onTurn"]): void {
   backend.failures = 0;
   backend.restsUntilMs = 0;
   if (backend.rests === 0) return;
   backend.answers += 1;
-  if (backend.answers >= rise) backend.rests = 0;
+  if (backend.answers < rise) return;
+  backend.rests = 0;
+  const message = `backend ${printBackend(backend.address)} answers again`;
+  onTurn?.({ backend: backend.address, isUp: true, message });
 }
 
 /**

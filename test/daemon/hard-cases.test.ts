@@ -388,6 +388,14 @@ test("H8: a backend that failed rests while another serves, and is preferred aga
   }
   assert.ok(Date.now() - failedAtMs > 4000);
   assert.equal(await answer(), "first");
+  const turns = daemon.records.filter(({ code }) => String(code).startsWith("backend-"));
+  assert.deepEqual(
+    turns.map(({ level, service, code }) => [level, service, code]),
+    [
+      ["warn", "sshd", "backend-fallen"],
+      ["info", "sshd", "backend-risen"],
+    ],
+  );
 });
 
 for (const sessions of ["cut", "keep"] as const) {

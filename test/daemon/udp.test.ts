@@ -209,9 +209,8 @@ test("I10: a flood of refused datagrams from forged addresses is a hundred recor
   const backend = await startUdpBackend(t);
   const tcp = await startBackend(t);
   const daemon = await RunningDaemon.start(t, {
-    services: { tftp: backend.address, sshd: tcp.address },
-    listen,
-    yaml: yaml("flood: {period: 1h}"),
+    services: { sshd: tcp.address },
+    yaml: yaml(`flood: {period: 1h}\n${service(backend.address, ", idleTimeout: 1s")}`),
     deny: "tftp: ALL EXCEPT 127.0.0.1\n",
   });
   const port = daemon.port("tftp");

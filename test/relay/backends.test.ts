@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { createServer, Socket, type AddressInfo, type Server } from "node:net";
 import { test, type TestContext } from "node:test";
 
-import { Backends, type HealthRules } from "../../src/relay/backends.ts";
+import { Backends, type HealthRules, type HealthTurn } from "../../src/relay/backends.ts";
 import type { Relayed } from "../../src/relay/relay.ts";
 import { DialError, type BackendAddress } from "../../src/relay/dial.ts";
 
@@ -102,36 +102,43 @@ test("H8: a failed backend rests, longer each time, and is preferred again once 
   assert.deepEqual(backends.health()[0], { address: first, failures: 0, restsForMs: 0, quickCloses: 0 });
 });
 
-/** Whether the backend answers each dial, and what its rest is then; time passes until it is over. */
-const flaps: [because: string, health: HealthRules, answers: string, rests: number[]][] = [
-  ["one failure is a fall, one answer a rise", { fall: 1, rise: 1 }, "-+-", [1000, 0, 1000]],
-  ["less than fall failures in a row are none", { fall: 3, rise: 1 }, "--+--+", [0, 0, 0, 0, 0, 0]],
+/** Whether the backend answers each dial, and what its rest is then; time passes until it is over. `told` are its falls and rises. */
+const flaps: [because: string, health: HealthRules, answers: string, rests: number[], told: string][] = [
+  ["one failure is a fall, one answer a rise", { fall: 1, rise: 1 }, "-+-", [1000, 0, 1000], "-+-"],
+  ["less than fall failures in a row are none", { fall: 3, rise: 1 }, "--+--+", [0, 0, 0, 0, 0, 0], ""],
   [
     "the last of them is the fall, each further one a longer rest",
     { fall: 2, rise: 1 },
     "---",
     [0, 1000, 2000],
+    "-",
   ],
-  ["risen, it has all its failures before it again", { fall: 2, rise: 1 }, "--+-", [0, 1000, 0, 0]],
-  ["before it has risen, one failure is a longer rest", { fall: 2, rise: 2 }, "--+-", [0, 1000, 0, 2000]],
-  ["answers count in a row", { fall: 1, rise: 2 }, "-+-+-", [1000, 0, 2000, 0, 3000]],
-  ["after rise of them rests begin anew", { fall: 1, rise: 2 }, "-++-", [1000, 0, 0, 1000]],
+  ["risen, it has all its failures before it again", { fall: 2, rise: 1 }, "--+-", [0, 1000, 0, 0], "-+"],
+  [
+    "before it has risen, one failure is a longer rest",
+    { fall: 2, rise: 2 },
+    "--+-",
+    [0, 1000, 0, 2000],
+    "-",
+  ],
+  ["answers count in a row", { fall: 1, rise: 2 }, "-+-+-", [1000, 0, 2000, 0, 3000], "-"],
+  ["after rise of them rests begin anew", { fall: 1, rise: 2 }, "-++-", [1000, 0, 0, 1000], "-+-"],
 ];
-for (const [because, health, answers, rests] of flaps)
+for (const [because, health, answers, rests, told] of flaps)
   test(`H8: a flapping backend, fall ${health.fall}, rise ${health.rise}: ${because}`, async (t) => {
     let nowMs = 0;
     const first = await deadAddress(t);
     const second = await listen(t);
     const times = { restMs: 1000, maxRestMs: 3000, now: () => nowMs };
     const backends = new Backends({ addresses: [first, second.address], ...times });
-    const fallen: BackendAddress[] = [];
+    const turns: HealthTurn[] = [];
     const seen: number[] = [];
     for (const answer of answers) {
       const back = answer === "+" ? await listen(t, first.port) : undefined;
       const { wire, backend } = await backends.dial({
         ...within5s,
         health,
-        onFall: (one) => fallen.push(one),
+        onTurn: (turn) => turns.push(turn),
       });
       wire.destroy();
       assert.equal(backend, answer === "+" ? first : second.address);
@@ -142,11 +149,14 @@ for (const [because, health, answers, rests] of flaps)
       nowMs += rest;
     }
     assert.deepEqual(seen, rests);
-    const falls = rests.filter((rest) => rest === 1000).length; // a longer one is no fall of its own;
-    assert.deepEqual(
-      fallen,
-      Array.from({ length: falls }, () => first),
-    );
+    assert.deepEqual(turns.map(({ isUp }) => (isUp ? "+" : "-")).join(""), told);
+    assert.ok(turns.every(({ backend }) => backend === first));
+    const [fall] = turns;
+    if (fall === undefined) return;
+    const dials = health.fall === 1 ? "a dial" : `${health.fall} dials in a row`;
+    const port = `127.0.0.1:${first.port}`;
+    const message = `backend ${port} rests for 1 s: ${dials} failed, the last one with ${port} ECONNREFUSED`;
+    assert.equal(fall.message, message);
   });
 
 test("H8: only one connection tries a backend whose rest is over", async (t) => {
