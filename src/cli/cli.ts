@@ -73,7 +73,7 @@ export async function runCli(io: Io): Promise<number> {
 function complain(cause: unknown, io: Io): number {
   if (cause instanceof ConfigurationError) {
     io.errors.write(`${cause.message}\n`);
-    return exitStatus.configuration;
+    return cause.isAboutFlags ? exitStatus.usage : exitStatus.configuration;
   }
   if (cause instanceof UsageError || (cause instanceof Error && cause.name === "YError")) {
     io.errors.write(`tcpwrapd: ${cause.message}; "tcpwrapd --help" tells more\n`);

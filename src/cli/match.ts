@@ -17,7 +17,7 @@ import { type AddCommand, type Io, UsageError } from "./io.ts";
 import { answerLine, type Ask } from "./match-lines.ts";
 import { matchCases } from "./match-cases.ts";
 import { type Decided, printJson, printText } from "./match-print.ts";
-import { printDiagnostic, readSettings, type SharedFlags } from "./settings.ts";
+import { ConfigurationError, printDiagnostic, readSettings, type SharedFlags } from "./settings.ts";
 import { withSharedFlags } from "./shared-flags.ts";
 
 /** 0 allow, 1 refuse (or twist: the client does not reach the backend), 2 could not decide. */
@@ -64,10 +64,17 @@ export const matchCommand: AddCommand = (parser, io, exit) =>
         .example("$0 match sshd@198.51.100.1 bob@host.example", "with server address and user")
         .example("$0 match --stdin --json <questions", '{"daemon":"sshd","clientAddr":"192.0.2.7"} a line'),
     async (flags) => {
-      const { settings, inlineTables } = await readSettings(flags, io.environment);
-      const tables = readTables(settings, inlineTables, io);
-      const asked = flags as unknown as MatchFlags;
-      exit(asked.stdin ? await answerLines(tables, io) : await answerOne(asked, settings, tables, io));
+      try {
+        const { settings, inlineTables } = await readSettings(flags, io.environment);
+        const tables = readTables(settings, inlineTables, io);
+        const asked = flags as unknown as MatchFlags;
+        exit(asked.stdin ? await answerLines(tables, io) : await answerOne(asked, settings, tables, io));
+      } catch (cause) {
+        // No other status than its three: a script that asks takes whatever is not 0 or 1 for no answer.
+        if (!(cause instanceof ConfigurationError)) throw cause;
+        io.errors.write(`${cause.message}\n`);
+        exit(matchStatus.undecided);
+      }
     },
   );
 
@@ -92,7 +99,6 @@ function readTables(settings: Settings, inline: ReadonlyMap<string, string>, io:
 async function answerLines(tables: Tables, io: Io): Promise<number> {
   const ask: Ask = (request) => decideAsGiven(tables, request);
   for await (const line of createInterface({ input: io.input, crlfDelay: Infinity })) {
-    if (line.trim() === "") continue;
     const isTaken = io.output.write(`${answerLine(line, ask)}\n`);
     if (!isTaken) await new Promise((resolve) => io.output.once("drain", resolve));
   }

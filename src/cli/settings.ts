@@ -39,6 +39,11 @@ export class ConfigurationError extends Error {
     this.name = "ConfigurationError";
     this.diagnostics = diagnostics;
   }
+
+  /** Nothing is wrong but what was given by flags. */
+  get isAboutFlags(): boolean {
+    return this.diagnostics.every(({ file }) => file.startsWith("--"));
+  }
 }
 
 /** What a command works with. */

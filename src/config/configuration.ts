@@ -60,6 +60,12 @@ export function readConfiguration(
 function merge(under: unknown, over: unknown): unknown {
   if (!isRecord(under) || !isRecord(over)) return over;
   const joined: Record<string, unknown> = { ...under };
+  // A service has one of the two, so who says one takes the other back.
+  for (const [one, other] of [
+    ["backend", "exec"],
+    ["exec", "backend"],
+  ] as const)
+    if (one in over && !(other in over)) delete joined[other];
   for (const [key, value] of Object.entries(over)) joined[key] = merge(joined[key], value);
   return joined;
 }

@@ -106,6 +106,12 @@ test("match ends with 2 where it cannot decide: a name without an address", asyn
   assert.match(ran.errors, /no address found for "no-such-host\.invalid"/);
 });
 
+test("match ends with 2 where its configuration cannot be read", async () => {
+  const ran = await runCommand(["match", "-c", "/nonexistent.yaml", "sshd", "192.0.2.7"]);
+  assert.equal(ran.status, 2);
+  assert.match(ran.errors, /^\/nonexistent\.yaml: error unreadable: /);
+});
+
 test("match without its arguments is a usage error", async () => {
   const ran = await runCommand(["match", "sshd"]);
   assert.equal(ran.status, 64);
@@ -125,6 +131,7 @@ test("match --stdin --json answers every line in order, bad ones by an error of 
     '{"daemon":"sshd","clientAddr":7}',
     '{"daemon":"sshd","clientAddr":null,"clientName":null}',
     '{"daemon":"sshd","clientAddr":"192.0.2.8"}',
+    "",
     "[]",
   ];
   const { status, output } = await runCommand(["match", ...flags, "--stdin", "--json"], {
@@ -136,7 +143,7 @@ test("match --stdin --json answers every line in order, bad ones by an error of 
     .map((line) => JSON.parse(line) as Answer);
   assert.deepEqual(
     answers.map(({ verdict, error }) => verdict ?? (error === undefined ? "?" : "error")),
-    ["allow", "error", "error", "error", "refuse", "twist", "error"],
+    ["allow", "error", "error", "error", "refuse", "twist", "error", "error"],
   );
   assert.equal(answers[0]?.line, 1);
   assert.equal(answers[0]?.reason, "rule");

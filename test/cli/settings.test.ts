@@ -20,6 +20,17 @@ test("settings: one service named twice listens in two places", async () => {
   assert.equal(settings.services["sshd"]?.listen.length, 2);
 });
 
+test("settings: a backend by a flag takes the place of a program in the file", async (t) => {
+  const config = join(scratchFolder(t), "c.yaml");
+  writeFileSync(
+    config,
+    'services: {sshd: {listen: ["127.0.0.1:22"], exec: ["/usr/sbin/sshd", "-i"], daemon: sshd2}}\n',
+  );
+  const { settings } = await readSettings({ config, service: ["sshd=127.0.0.1:23,127.0.0.1:2222"] }, {});
+  const { exec, backend, daemon } = settings.services["sshd"] ?? {};
+  assert.deepEqual([exec, backend?.length, daemon], [undefined, 1, "sshd2"]);
+});
+
 test("settings: tables may stand in the environment, unless a flag names a file", async () => {
   const environment = { TCPWRAPD_ALLOW: "sshd: ALL\n", TCPWRAPD_DENY: "ALL: ALL\n" };
   const { settings, inlineTables } = await readSettings({ config: "/dev/null", denyFile: "/x" }, environment);

@@ -44,20 +44,26 @@ const rows: [because: string, args: readonly string[], status: number, line: Reg
   [
     "a service that does not read",
     ["run", "--service", "sshd"],
-    78,
+    64,
     /^--service: error bad-service: "sshd" does not read as NAME=LISTEN,BACKEND; write for example/,
   ],
   [
     "a listener that is no address",
     ["run", "--service", "sshd=localhost:22,127.0.0.1:1"],
-    78,
+    64,
     /^--service: error bad-value: .*"localhost:22" is no numeric address; listen on/,
   ],
   [
     "a backend without a port",
     ["run", "--service", "sshd=127.0.0.1:0,127.0.0.1"],
-    78,
+    64,
     /"127\.0\.0\.1" is no address; write the port too/,
+  ],
+  [
+    "workers that are no number",
+    ["run", "--workers", "abc", ...service],
+    64,
+    /^--workers: error bad-value: "process\.workers"/,
   ],
   [
     "a missing configuration file",
