@@ -37,9 +37,8 @@ export async function serve(client: Wire, service: Service, ports: SharedPorts):
     const asked = { daemon, client: from, server: at, processId: ports.processId };
     const judging = judge(connection, asked, clientFinder(connection));
     const decision = judging instanceof Promise ? await judging : judging; // most need nobody's answer
-    record(connection, decision);
+    record(connection, named(connection, decision));
     if (ports.journal.hasAudit) await waitForAudit(connection);
-    nameLater(connection, decision);
     if (decision.verdict.kind === "refuse" && service.refuseAfterMs > 0) {
       place.leave(); // a client that waits must not keep others out
       await ports.act.refusals.wait(entry.ageMs, service.refuseAfterMs, session.cut.signal);
@@ -125,12 +124,16 @@ async function waitForAudit({ service, ports, session }: Connection): Promise<vo
   }
 }
 
-/** With `names.reverse: always` the record of the end has the name, though no rule has waited for it. */
-function nameLater({ ports, entry }: Connection, { verdict, request }: Decision): void {
-  if (verdict.kind === "refuse") return; // its only record is written
-  const named = ports.lookups.ahead(request);
-  if (named instanceof Promise) void named.then((found) => entry.learn(found));
-  else if (named !== undefined) entry.learn(named);
+/**
+ * With `names.reverse: always` the records have the name, though no rule has asked for it: those of the decision where it is
+ * known at once, that of the end as soon as it is found. What is done about the decision must not see it.
+ */
+function named({ ports, entry }: Connection, decision: Decision): Decision {
+  const found = ports.lookups.ahead(decision.request);
+  if (found === undefined) return decision;
+  if (!(found instanceof Promise)) return { ...decision, request: found };
+  void found.then((later) => entry.learn(later));
+  return decision;
 }
 
 /** Does what the rule asks for. A rule without options, which most are, asks for nothing but the relay or the reset. */

@@ -98,7 +98,7 @@ export class Lookups {
 
   /**
    * Looks for the client's name beside the decision (`names.reverse: always`), for the record only: a rule must not see a
-   * name that no rule asked for. A name that was found within the last second is given at once.
+   * name that no rule asked for. A name that is remembered, or stands in the hosts file, is given at once.
    *
    * @returns the request with the name, once it is known; undefined where none is looked for: another setting, a name that
    *   is already there, or so many look-ups under way that those which a rule needs would have to wait
@@ -110,6 +110,8 @@ export class Lookups {
     if (this.#options.reverse !== "always" || client.name !== undefined) return undefined;
     const recent = this.#recent.get(client.address);
     if (recent !== undefined) return withClient(request, recent);
+    const known = this.#names.known(client.address);
+    if (known !== undefined) return this.#tell(request, known);
     return this.#names.isBusy() ? undefined : this.#findAhead(request);
   }
 
@@ -136,8 +138,11 @@ export class Lookups {
   }
 
   async #findAhead(request: Request): Promise<Request> {
-    const { name = "unknown", nameStatus = "error" } = await this.#named(request.client);
-    const found = { name, nameStatus };
+    return this.#tell(request, await this.#names.find(request.client.address));
+  }
+
+  #tell(request: Request, { name, status }: FoundName): Request {
+    const found = { name, nameStatus: status };
     this.#recent.set(request.client.address, found, recentMs);
     return withClient(request, found);
   }

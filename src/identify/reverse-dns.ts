@@ -89,6 +89,19 @@ export class ReverseDns {
     return signal === undefined ? search : unlessAborted(search, signal, () => failed("timeout"));
   }
 
+  /** What can be said of an address without asking anybody: what is remembered, or stands in the hosts file. */
+  known(address: string): FoundName | undefined {
+    const parsed = parseAddress(address);
+    if (parsed === undefined) return nobody;
+    const remembered = this.#recall(keyOf(parsed));
+    if (remembered !== undefined) return remembered;
+    const inHosts = this.#hosts.nameOf(parsed);
+    const progress = inHosts === undefined ? undefined : checked(inHosts);
+    if (progress?.kind !== "named") return undefined;
+    const found = this.#confirmByHosts(progress.name, parsed)?.found;
+    return found?.warning === undefined ? found : undefined; // a search warns, once for all who wait
+  }
+
   /**
    * Should a look-up that nobody waits for be left out? An eighth of the places is theirs: with DNS at 20 ms still thousands a
    * second. While DNS is silent it is one at a time, to see when that is over: the others would cost what connections without

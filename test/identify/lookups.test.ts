@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import type { Fact, Request } from "../../src/access/types.ts";
 import type { LookupOptions } from "../../src/identify/lookups.ts";
@@ -91,15 +94,30 @@ test("ahead finds the name beside the decision, and a decision that needs it wai
     assert.equal(server.asked.filter(({ type }) => type === "PTR").length, 1);
   }));
 
-test("ahead gives a name of the last second at once, and looks again after it", () => {
+test("ahead gives a name that is remembered at once, and looks again when its time is over", () => {
   let nowMs = 0;
   return withLookups({ reverse: "always", now: () => nowMs }, async (lookups) => {
     const found = await lookups.ahead(request);
     assert.ok(found?.client.name !== undefined);
-    nowMs = 999;
-    assert.deepEqual(lookups.ahead(request), found);
-    nowMs = 1000;
+    for (const laterMs of [999, 1000, 1999]) {
+      nowMs = laterMs;
+      assert.deepEqual(lookups.ahead(request), found);
+    }
+    nowMs = 3_600_000;
     assert.ok(lookups.ahead(request) instanceof Promise);
+  });
+});
+
+test("ahead gives a name that stands in the hosts file at once, and asks nobody", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "hosts-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const hostsFile = join(folder, "hosts");
+  writeFileSync(hostsFile, "192.0.2.1 bastion.example\n");
+  await withLookups({ reverse: "always", hostsFile }, async (lookups, server) => {
+    const found = lookups.ahead(request);
+    assert.ok(found !== undefined && !(found instanceof Promise));
+    assert.deepEqual([found.client.name, found.client.nameStatus], ["bastion.example", "ok"]);
+    assert.deepEqual(server.asked, []);
   });
 });
 
