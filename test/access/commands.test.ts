@@ -42,6 +42,31 @@ const rows: [options: string, asked: string | Command, isIn: boolean, because: s
   ],
   [" spawn /bin/id", { line: "/bin/id", environment: {}, nice: -20 }, false, "with another niceness"],
   [" umask 077 : spawn /bin/id", { line: "/bin/id", environment: {}, umask: 0o77 }, true, "with its umask"],
+  [" umask 077 : spawn /bin/id", "/bin/id", false, "without its umask"],
+  [
+    " user nobody.daemon : spawn /bin/id",
+    { line: "/bin/id", environment: {}, user: "nobody", group: "daemon" },
+    true,
+    "with its group",
+  ],
+  [
+    " user nobody.daemon : spawn /bin/id",
+    { line: "/bin/id", environment: {}, user: "nobody", group: "root" },
+    false,
+    "with another group",
+  ],
+  [
+    " spawn /bin/echo %a from %h",
+    "/bin/echo 192.0.2.1 to host.example",
+    false,
+    "with other words between expansions",
+  ],
+  [
+    " spawn /bin/echo %h %a",
+    "/bin/echo host.example 192.0.2.1 x",
+    false,
+    "with a word behind the last expansion",
+  ],
   [
     " setenv A %a : spawn /bin/id",
     { line: "/bin/id", environment: { A: "192.0.2.1" } },

@@ -197,3 +197,13 @@ function compile(text: string): Heard {
   );
   return { ...heard, data, codes: diagnostics.map(({ code }) => code) };
 }
+
+test("a directory is an empty table, and is told of", () => {
+  const visitor = { file: () => true, netgroup: () => undefined, options: () => undefined };
+  const { data, diagnostics } = compileTable("/etc/hosts.deny", { kind: "directory" }, visitor);
+  assert.deepEqual([data.groups, [...data.scanned]], [[], []]);
+  const message = "/etc/hosts.deny is a directory; it counts as an empty table";
+  assert.deepEqual(diagnostics, [
+    { file: "/etc/hosts.deny", line: 0, severity: "warning", code: "table-is-directory", message },
+  ]);
+});

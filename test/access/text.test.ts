@@ -8,6 +8,7 @@ import {
   isSpace,
   lowerCase,
   readable,
+  shorten,
 } from "../../src/access/text.ts";
 
 test("the bytes between two places become as many characters, however many they are", () => {
@@ -84,3 +85,17 @@ for (const [text, from, at, because] of searches) {
 test("a bracket may be looked for itself", () => {
   assert.equal(indexOutsideBrackets("a[b[", "["), 1);
 });
+
+const long = "x".repeat(201);
+const sentences: [sentence: string, short: string, because: string][] = [
+  [
+    `bad word: "${long.slice(1)}"`,
+    `bad word: "${long.slice(1)}"`,
+    "a quoted word of two hundred characters stays",
+  ],
+  [`bad word: "${long}", not good`, `bad word: "${long.slice(1)}...", not good`, "a longer one is cut"],
+  ["y".repeat(1000), "y".repeat(1000), "a sentence of a thousand characters stays"],
+  ["y".repeat(1001), `${"y".repeat(1000)}...`, "a longer one is cut, too"],
+];
+for (const [sentence, short, because] of sentences)
+  test(`a sentence for people is short: ${because}`, () => assert.equal(shorten(sentence), short));
