@@ -53,7 +53,8 @@ export function isSameState(before: Looked, after: Looked): boolean {
  * Reads a whole file, and what the kernel said of it at that moment.
  *
  * @returns "missing" for no such file; "directory" for one, which libwrap reads as empty; "text" of no bytes for /dev/null, to which
- *   tables are linked to switch them off; "unreadable" for FIFOs, other devices, files beyond `maxBytes`, missing rights, and a file that changed under our hands
+ *   tables are linked to switch them off; "unreadable" for FIFOs, other devices, files beyond `maxBytes`, missing rights, and a file that
+ *   changed under our hands, but for lines that were added at its end
  */
 export function readWhole(
   path: string,
@@ -80,9 +81,9 @@ export function readWhole(
     if (state.size > maxBytes) return unreadable(`larger than ${maxBytes} bytes`, state);
     const bytes = readBytes(descriptor, state.size);
     const after = stateOf(fstatSync(descriptor));
-    return bytes.length === state.size && isSameState(state, after)
-      ? { source: { kind: "text", bytes }, state }
-      : unreadable("it changed while we read it", after);
+    const isWhole =
+      bytes.length === state.size && (isSameState(state, after) || hasGrown(state, after, bytes));
+    return isWhole ? { source: { kind: "text", bytes }, state } : changedMeanwhile;
   } catch (cause) {
     return {
       source: { kind: "unreadable", reason: reasonOf(cause) },
@@ -92,6 +93,22 @@ export function readWhole(
     closeSync(descriptor);
   }
 }
+
+/**
+ * Lines were added at the end meanwhile, which a list of bans may never cease to do: what was read is what the file had been. Its
+ * state is no longer that of the file, so the next look finds it changed.
+ */
+function hasGrown(before: FileState, after: FileState, bytes: Uint8Array): boolean {
+  return after.size > before.size && bytes.at(-1) === newline;
+}
+
+const newline = 0x0a;
+
+/** No state of a file equals this one, so that the next look reads it again. */
+const changedMeanwhile: { source: Source; state: Looked } = {
+  source: { kind: "unreadable", reason: "it changed while we read it" },
+  state: { unreadable: "it changed while we read it" },
+};
 
 /** Major number 1, minor number 3, on every Linux; null(4). */
 const nullDevice = (1 << 8) | 3;
@@ -110,6 +127,30 @@ export function readTail(path: string): Uint8Array {
     }
   } catch {
     return new Uint8Array();
+  }
+}
+
+/** Lines of a file, `most` where it has more; 0 where it cannot be read. */
+export function countLines(path: string, most: number): number {
+  try {
+    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      if (!fstatSync(descriptor).isFile()) return 0;
+      const chunk = new Uint8Array(2 ** 16);
+      let lines = 0;
+      for (;;) {
+        const count = readSync(descriptor, chunk, 0, chunk.length, null);
+        if (count === 0) return lines;
+        for (let at = chunk.indexOf(newline); at >= 0 && at < count; at = chunk.indexOf(newline, at + 1)) {
+          lines += 1;
+          if (lines >= most) return most;
+        }
+      }
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch {
+    return 0;
   }
 }
 

@@ -5,11 +5,21 @@ import { isGrave } from "../access/codes.ts";
 import type { Tables } from "../access/tables.ts";
 import type { Diagnostic, Source } from "../access/types.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
-import { ageMs, isSameState, look, type Looked, readTail, readWhole } from "./files.ts";
-import { type BackgroundOptions, loadTablesInBackground } from "./load-background.ts";
-import { type Loaded, type LoadOptions, loadTables, MAX_FILE_BYTES } from "./load.ts";
+import {
+  FilesInForce,
+  type InForce,
+  isSameContent,
+  largeBytes,
+  type Reading,
+  readNow,
+  recheckMs,
+  restlessMs,
+  sizeOf,
+} from "./files-in-force.ts";
+import { isSameState, look } from "./files.ts";
+import { type BackgroundOptions, type FileReading, loadTablesInBackground } from "./load-background.ts";
+import { type Loaded, type LoadOptions, loadTables } from "./load.ts";
 import { findWriters, isAboutWriters } from "./writers.ts";
-import { quietNeededMs, quietNeededUnreadMs, racyMs } from "./settle.ts";
 
 /** Both tables of one moment. One decision sees one generation. */
 export interface Generation {
@@ -51,48 +61,36 @@ export interface LiveTablesOptions {
   readonly pollMs?: number;
 }
 
-/** Files beyond this together are loaded beside the decisions, which go on with the old generation; about 20,000 rules. */
-const largeBytes = 512 * 1024;
-
-/** A table that never comes to rest is taken as it is after so long. */
-const restlessMs = 2000;
-
-/** The shortest and the longest pause between two looks at a file that is being written. */
-const recheckMs = { least: 5, most: 50 } as const;
-
 /** The shortest time between two loads in the background, however often the files change. */
 const backgroundPauseMs = 500;
 
-/** What a path leads to, as it is in force. */
-interface InForce {
-  readonly state: Looked;
-  /** Until then (monotonic milliseconds) an equal state does not prove equal content. */
-  readonly racyUntil?: number;
-  /** Kept of small tables only. */
-  readonly source?: Source;
+/** One load in the background, and the pause after it. */
+interface BackgroundLoad {
+  /** Resolves when the tables are loaded, or are not; never rejects. */
+  readonly done: Promise<void>;
+  /** Whether decisions wait for it. */
+  isWaitedFor: boolean;
 }
-
-type Reading = InForce & { readonly source: Source };
 
 /**
  * The tables in force, one generation after another.
  *
  * Every decision asks for `fresh()`, which looks at the files themselves: two stat(2) calls, and nothing that the kernel
  * may tell us later, such as an inotify event that is still in its queue when the connection is already accepted.
+ *
+ * Small tables are loaded at once, large ones in the background: decisions go on with the old generation meanwhile, or wait
+ * where the tables have only few lines.
  */
 export class LiveTables {
   readonly #options: LiveTablesOptions;
-  readonly #inForce = new Map<string, InForce>();
+  readonly #files = new FilesInForce();
   /** Why an older content of a file is in force, by the file. */
   readonly #kept = new Map<string, Diagnostic>();
   /** Why the tables of the files are not taken as a whole (`access.strict`). */
   #refused: readonly Diagnostic[] = [];
-  /** Files that are being changed: the newest state, and when it was first seen (monotonic milliseconds). */
-  readonly #moving = new Map<string, { readonly state: Looked; readonly since: number }>();
-  #movingSince = 0;
   #current: Generation;
   #resting: Promise<Generation | undefined> | undefined;
-  #loading: Promise<void> | undefined;
+  #load: BackgroundLoad | undefined;
   /** How often `hold` was called; a load in the background that began before it comes too late. */
   #holds = 0;
   readonly #closed = new AbortController();
@@ -104,7 +102,7 @@ export class LiveTables {
     const refused = graveIn(loaded, options);
     this.#options = options;
     this.#current = generationOf(refused.length > 0 ? closed(options) : loaded, options.firstNumber ?? 1);
-    this.#keepReadings(readings);
+    this.#files.replace(readings);
     options.onChange({ generation: this.#current });
     this.#bar(loaded, refused);
     if (refused.length > 0) this.#tellRefused(refused, "there are no tables yet, so everybody is refused");
@@ -113,13 +111,10 @@ export class LiveTables {
 
   /** Loads both tables; resolves with the first generation in force. */
   static async open(options: LiveTablesOptions): Promise<LiveTables> {
-    const { allow, deny } = options;
-    if (sizeOf([allow, deny].map(look)) > largeBytes) {
-      const { readings, ...loaded } = await loadTablesInBackground(loadOptions(options));
-      return new LiveTables(options, loaded, readings);
-    }
-    const { loaded, readings } = loadNow(options, new Map());
-    return new LiveTables(options, loaded, readings);
+    const now = loadNow(options, new Map());
+    if (now !== undefined) return new LiveTables(options, now.loaded, now.readings);
+    const { readings, ...loaded } = await loadTablesInBackground(loadOptions(options));
+    return new LiveTables(options, loaded, inForce(readings));
   }
 
   /** The generation in force, whether or not the files have changed since. */
@@ -133,28 +128,20 @@ export class LiveTables {
   }
 
   /**
-   * The generation that agrees with the files at this moment, or undefined while they are being written. Large tables are
-   * loaded in the background: until that is done, the one in force counts.
+   * The generation that agrees with the files at this moment, or undefined while they are being written, or loaded in the
+   * background and short. While long ones are loaded, the generation in force counts.
    */
   fresh(): Generation | undefined {
     if (this.#resting !== undefined) return undefined;
-    const changed = this.#changedPaths();
+    const changed = this.#files.changed();
     if (changed.length === 0) {
-      this.#moving.clear();
+      this.#files.rested();
       return this.#current;
     }
-    if (this.#isLarge()) {
-      this.#loading ??= this.#loadBeside().finally(() => {
-        this.#loading = undefined;
-      });
-      return this.#current;
-    }
+    if (this.#load !== undefined || this.#files.isLarge()) return this.#beside();
     const readings = new Map(changed.map((path) => [path, readNow(path)]));
-    const waitMs = this.#waitMs(readings);
-    if (waitMs <= 0) {
-      this.#apply(readings);
-      return this.#current;
-    }
+    const waitMs = this.#files.waitMs(readings);
+    if (waitMs <= 0) return this.#apply(readings) ? this.#current : this.#beside();
     this.#rest(waitMs);
     return undefined;
   }
@@ -178,8 +165,8 @@ export class LiveTables {
     this.#kept.clear();
     this.#refused = [];
     this.#barred = undefined;
-    this.#moving.clear();
-    this.#keepReadings(new Map(Array.from(this.#inForce.keys(), (path) => [path, readNow(path)])));
+    this.#files.rested();
+    this.#files.replace(this.#files.readNow());
     const number = this.#current.number + 1;
     this.#current = { number, tables, allowRules, denyRules, diagnostics };
     this.#options.onChange({ generation: this.#current });
@@ -193,64 +180,11 @@ export class LiveTables {
   #lookAtAll(): void {
     this.fresh();
     const barred = this.#barred;
-    if (barred !== undefined && findWriters(barred.paths).length === 0) this.#take(barred, this.#inForce);
+    if (barred !== undefined && findWriters(barred.paths).length === 0) this.#take(barred, this.#files.all());
   }
 
   #bar(loaded: Loaded, refused: readonly Diagnostic[]): void {
     this.#barred = refused.length > 0 && refused.every(isAboutWriters) ? loaded : undefined;
-  }
-
-  #changedPaths(): string[] {
-    const now = performance.now();
-    const changed: string[] = [];
-    for (const [path, { state, racyUntil = 0 }] of this.#inForce) {
-      if (now < racyUntil || !isSameState(state, look(path))) changed.push(path);
-    }
-    return changed;
-  }
-
-  #isLarge(): boolean {
-    return (
-      sizeOf(Array.from(this.#inForce.keys(), look)) > largeBytes ||
-      sizeOf(Array.from(this.#inForce.values(), ({ state }) => state)) > largeBytes
-    );
-  }
-
-  /** Milliseconds until the changed files may come into force; 0 or less = now. */
-  #waitMs(readings: ReadonlyMap<string, Reading>): number {
-    let waitMs = 0;
-    for (const [path, { state, source }] of readings) {
-      const before = this.#inForce.get(path);
-      const neededMs = quietNeededMs(
-        before?.source === undefined ? undefined : { state: before.state, bytes: bytesOf(before.source) },
-        { state, bytes: bytesOf(source) },
-      );
-      waitMs = Math.max(waitMs, neededMs - this.#quietMs(path, state));
-    }
-    if (!this.#isOneMoment(readings)) waitMs = Math.max(waitMs, recheckMs.least);
-    return performance.now() - this.#movingSince > restlessMs ? 0 : waitMs;
-  }
-
-  /**
-   * Whether the files were as they were read all at the same time: they are read one after the other, and somebody who changes both
-   * tables in between would give us one of before and one of after.
-   */
-  #isOneMoment(readings: ReadonlyMap<string, Reading>): boolean {
-    for (const [path, before] of this.#inForce) {
-      const { source, state } = readings.get(path) ?? before;
-      if (source?.kind !== "unreadable" && !isSameState(state, look(path))) return false;
-    }
-    return true;
-  }
-
-  /** How long a changed file has been as it is now. */
-  #quietMs(path: string, state: Looked): number {
-    const now = performance.now();
-    if (this.#moving.size === 0) this.#movingSince = now;
-    const seen = this.#moving.get(path);
-    const since = seen !== undefined && isSameState(seen.state, state) ? seen.since : now;
-    this.#moving.set(path, { state, since });
-    return Math.max(now - since, ageMs(state));
   }
 
   /** Looks again when the files may have come to rest; everybody who waits, waits for the same look. */
@@ -264,35 +198,46 @@ export class LiveTables {
     });
   }
 
-  #apply(readings: ReadonlyMap<string, Reading>): void {
-    this.#moving.clear();
-    const wasKept = this.#kept.size > 0;
+  /** False where they are not small after all, since they name large lists: nothing has changed then. */
+  #apply(readings: ReadonlyMap<string, Reading>): boolean {
+    const next = this.#files.all();
+    const refused = new Map<string, string>();
     let hasNewContent = false;
     for (const [path, reading] of readings) {
-      const before = this.#inForce.get(path);
-      if (before?.source !== undefined && this.#isKept(path, before, reading)) continue;
-      hasNewContent ||= before?.source === undefined || !isSameContent(before.source, reading.source);
-      this.#inForce.set(path, reading);
+      const before = next.get(path);
+      const isKnown = before?.source !== undefined || before?.kind === "text";
+      const reason = isKnown ? reasonToKeep(reading.source, this.#options.missing) : undefined;
+      if (before === undefined || reason === undefined) {
+        hasNewContent ||= before?.source === undefined || !isSameContent(before.source, reading.source);
+        next.set(path, reading);
+      } else if (before.source === undefined) {
+        // Large it was, and its content is only in the tables in force: they stay as they are.
+        this.#files.rested();
+        this.#keepFor({ file: path, line: 0 }, reason, this.#files.readNow());
+        return true;
+      } else {
+        refused.set(path, reason);
+        next.set(path, { ...before, state: reading.state, racyUntil: 0 });
+      }
     }
-    if (!hasNewContent) {
-      if (wasKept && this.#kept.size === 0)
-        this.#options.onChange({ generation: this.#current, isBack: true });
-      return;
-    }
-    const { loaded, readings: used } = loadNow(this.#options, this.#inForce);
-    this.#take(loaded, used);
+    const now = hasNewContent ? loadNow(this.#options, next) : undefined;
+    if (hasNewContent && now === undefined) return false;
+    this.#files.rested();
+    const wasKept = this.#kept.size > 0;
+    for (const path of readings.keys()) if (!refused.has(path)) this.#kept.delete(path);
+    const told = [...refused].filter(([path]) => !this.#isTold(path, readings));
+    this.#files.replace(next);
+    for (const [path, reason] of told) this.#tellKept({ file: path, line: 0 }, reason);
+    if (now !== undefined) this.#take(now.loaded, now.readings);
+    else if (wasKept && this.#kept.size === 0)
+      this.#options.onChange({ generation: this.#current, isBack: true });
+    return true;
   }
 
-  /** True where a file that changed under us does not come into force; says so once, by noting its new state. */
-  #isKept(path: string, before: InForce, { state, source }: Reading): boolean {
-    const reason = reasonToKeep(source, this.#options.missing);
-    if (reason === undefined) {
-      this.#kept.delete(path);
-      return false;
-    }
-    this.#inForce.set(path, { ...before, state, racyUntil: 0 });
-    if (!isSameState(before.state, state)) this.#tellKept({ file: path, line: 0 }, reason);
-    return true;
+  /** What a file has become does not come into force; that is told once, when it becomes so. */
+  #isTold(path: string, readings: ReadonlyMap<string, Reading>): boolean {
+    const [before, after] = [this.#files.get(path), readings.get(path)];
+    return before !== undefined && after !== undefined && isSameState(before.state, after.state);
   }
 
   #tellKept(place: Pick<Diagnostic, "file" | "line" | "column">, reason: string): void {
@@ -313,56 +258,88 @@ export class LiveTables {
     this.#options.onChange({ generation: this.#current, kept, refused });
   }
 
-  /** Loads large tables in a thread, once they have come to rest; decisions go on meanwhile. Never rejects. */
-  async #loadBeside(): Promise<void> {
+  /** Has the files loaded in the background; undefined where a decision waits for that. */
+  #beside(): Generation | undefined {
+    const load = (this.#load ??= this.#startLoad());
+    if (!load.isWaitedFor) return this.#current;
+    this.#resting ??= load.done.then(() => {
+      this.#resting = undefined;
+      return this.fresh();
+    });
+    return undefined;
+  }
+
+  #startLoad(): BackgroundLoad {
+    const { signal } = this.#closed;
+    const load: BackgroundLoad = {
+      isWaitedFor: this.#files.isShort(),
+      done: this.#loadBeside().then((isLoaded) => {
+        if (isLoaded && load.isWaitedFor) {
+          this.#load = undefined;
+          return;
+        }
+        load.isWaitedFor = false; // who comes before the next load has the generation in force
+        pause(isLoaded ? backgroundPauseMs : restlessMs, undefined, { signal }).then(
+          () => (this.#load = undefined),
+          () => undefined, // closed: there is no next load
+        );
+      }),
+    };
+    return load;
+  }
+
+  /** Loads the files in a thread, once they have come to rest. Never rejects; false where nothing could be loaded. */
+  async #loadBeside(): Promise<boolean> {
     const { signal } = this.#closed;
     const holds = this.#holds;
     try {
-      while (this.#unreadWaitMs() > 0) await pause(recheckMs.most, undefined, { signal });
-      this.#moving.clear();
+      while (this.#files.unreadWaitMs() > 0) await pause(recheckMs.most, undefined, { signal });
+      this.#files.rested();
       const { readings, ...loaded } = await loadTablesInBackground({ ...loadOptions(this.#options), signal });
-      if (holds !== this.#holds) return;
-      for (const path of [this.#options.allow, this.#options.deny]) {
-        const found = readings.get(path);
-        const reason = found && reasonToKeep(found.source, this.#options.missing);
-        if (found !== undefined && reason !== undefined) {
-          this.#keepReadings(readings);
-          this.#tellKept({ file: path, line: 0 }, reason);
-          return;
-        }
-      }
-      const cutShort = cutIn(loaded);
-      if (cutShort !== undefined && cutIn(this.#current) === undefined) {
-        this.#keepReadings(readings);
-        this.#tellKept(cutShort, "a line is too long");
-        return;
-      }
-      this.#kept.clear();
-      this.#take(loaded, readings);
-      await pause(backgroundPauseMs, undefined, { signal });
+      if (holds === this.#holds) this.#takeLoaded(loaded, inForce(readings));
+      return true;
     } catch (cause) {
-      if (signal.aborted) return;
-      this.#tellKept(
-        { file: this.#options.deny, line: 0 },
-        cause instanceof Error ? cause.message : String(cause),
-      );
-      await pause(restlessMs);
+      if (signal.aborted) return false;
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      this.#tellKept({ file: this.#options.deny, line: 0 }, reason);
+      return false;
     }
   }
 
-  /** As `#waitMs`, without reading the files: by their sizes and last bytes. */
-  #unreadWaitMs(): number {
-    let waitMs = 0;
-    for (const path of this.#changedPaths()) {
-      const state = look(path);
-      const neededMs = quietNeededUnreadMs(this.#inForce.get(path)?.state, state, readTail(path));
-      waitMs = Math.max(waitMs, neededMs - this.#quietMs(path, state));
+  /** Takes what was loaded in the background, or keeps what is in force where a file has become something else than text. */
+  #takeLoaded(loaded: Loaded, readings: ReadonlyMap<string, Reading>): void {
+    const { allow, deny, missing } = this.#options;
+    for (const [path, { source }] of readings) {
+      // A list that there was not before is one that matches nothing.
+      const isOurs = path === allow || path === deny || this.#files.get(path)?.kind === "text";
+      const reason = isOurs ? reasonToKeep(source, missing) : undefined;
+      if (reason === undefined) continue;
+      this.#keepFor({ file: path, line: 0 }, reason, readings);
+      return;
     }
-    return performance.now() - this.#movingSince > restlessMs ? 0 : waitMs;
+    const cutShort = cutIn(loaded);
+    if (cutShort !== undefined && cutIn(this.#current) === undefined)
+      return this.#keepFor(cutShort, "a line is too long", readings);
+    this.#kept.clear();
+    this.#take(loaded, readings);
+  }
+
+  /** Keeps what is in force until a file changes once more. */
+  #keepFor(
+    place: Pick<Diagnostic, "file" | "line" | "column">,
+    reason: string,
+    readings: ReadonlyMap<string, Reading>,
+  ): void {
+    const states = Array.from(readings, ([path, { state, racyUntil = 0, kind }]): [string, InForce] => [
+      path,
+      { state, racyUntil, kind: this.#files.get(path)?.kind ?? kind },
+    ]);
+    this.#files.replace(new Map(states));
+    this.#tellKept(place, reason);
   }
 
   #take(loaded: Loaded, readings: ReadonlyMap<string, InForce>): void {
-    this.#keepReadings(readings);
+    this.#files.replace(readings);
     const refused = graveIn(loaded, this.#options);
     this.#bar(loaded, refused);
     if (refused.length > 0) return this.#tellRefused(refused, "the rules read before stay in force");
@@ -370,40 +347,42 @@ export class LiveTables {
     this.#current = generationOf(loaded, this.#current.number + 1);
     this.#options.onChange({ generation: this.#current });
   }
-
-  /** Notes what is in force; the content only of small tables, for it is needed to tell an append from a rewrite. */
-  #keepReadings(readings: ReadonlyMap<string, InForce>): void {
-    const isLarge = sizeOf(Array.from(readings.values(), ({ state }) => state)) > largeBytes;
-    const kept = Array.from(readings, ([path, { state, racyUntil, source }]): [string, InForce] => [
-      path,
-      {
-        state,
-        ...(racyUntil !== undefined && { racyUntil }),
-        ...(!isLarge && source !== undefined && { source }),
-      },
-    ]);
-    this.#inForce.clear();
-    for (const [path, reading] of kept) this.#inForce.set(path, reading);
-  }
 }
 
+/** Loads the tables at once; undefined where the files are too large for that. */
 function loadNow(
   options: LiveTablesOptions,
   known: ReadonlyMap<string, InForce>,
-): { loaded: Loaded; readings: Map<string, Reading> } {
+): { loaded: Loaded; readings: Map<string, Reading> } | undefined {
   const readings = new Map<string, Reading>();
-  const loaded = loadTables({
-    ...loadOptions(options),
-    read: (path, maxBytes) => {
-      const inline = options.inline?.get(path);
-      if (inline !== undefined) return { kind: "text", bytes: new TextEncoder().encode(inline) };
-      const { source, ...rest } = known.get(path) ?? readNow(path, maxBytes);
-      const reading = source === undefined ? readNow(path, maxBytes) : { ...rest, source };
-      readings.set(path, reading);
-      return reading.source;
-    },
-  });
-  return { loaded, readings };
+  let bytesLeft = largeBytes;
+  const read = (path: string, maxBytes: number): Source => {
+    const inline = options.inline?.get(path);
+    if (inline !== undefined) return { kind: "text", bytes: new TextEncoder().encode(inline) };
+    const before = known.get(path);
+    bytesLeft -= sizeOf([before?.state ?? look(path)]);
+    if (bytesLeft < 0) throw tooLarge;
+    const reading =
+      before?.source === undefined ? readNow(path, maxBytes) : { ...before, source: before.source };
+    readings.set(path, reading);
+    return reading.source;
+  };
+  try {
+    return { loaded: loadTables({ ...loadOptions(options), read }), readings };
+  } catch (cause) {
+    if (cause === tooLarge) return undefined;
+    throw cause;
+  }
+}
+
+/** Thrown where a file is reached that is too large to be loaded at once. */
+const tooLarge = new Error("too large");
+
+/** As it came from the thread, which does not know our clock. */
+function inForce(readings: ReadonlyMap<string, FileReading>): Map<string, Reading> {
+  return new Map(
+    Array.from(readings, ([path, { source, state }]) => [path, { source, state, kind: source.kind }]),
+  );
 }
 
 function loadOptions({ allow, deny, noMatch, inline, strict }: LiveTablesOptions) {
@@ -444,11 +423,6 @@ function generationOf({ tables, allowRules, denyRules, diagnostics }: Loaded, nu
   return { number, tables, allowRules, denyRules, diagnostics };
 }
 
-function readNow(path: string, maxBytes = MAX_FILE_BYTES): Reading {
-  const { source, state } = readWhole(path, maxBytes);
-  return { source, state, racyUntil: ageMs(state) < racyMs ? performance.now() + racyMs : 0 };
-}
-
 /** Why a table that has changed under us does not come into force; undefined when it does. */
 function reasonToKeep(source: Source, missing: LiveTablesOptions["missing"]): string | undefined {
   switch (source.kind) {
@@ -461,19 +435,4 @@ function reasonToKeep(source: Source, missing: LiveTablesOptions["missing"]): st
     case "unreadable":
       return source.reason;
   }
-}
-
-function bytesOf(source: Source): Uint8Array {
-  return source.kind === "text" ? source.bytes : new Uint8Array();
-}
-
-function isSameContent(before: Source, after: Source): boolean {
-  return before.kind === after.kind && Buffer.compare(bytesOf(before), bytesOf(after)) === 0;
-}
-
-function sizeOf(states: readonly Looked[]): number {
-  return states.reduce(
-    (sum, state) => sum + (typeof state === "object" && "size" in state ? state.size : 0),
-    0,
-  );
 }

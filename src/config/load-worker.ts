@@ -1,8 +1,9 @@
 /** The thread that loads large tables: reads, compiles, hands the arrays over, and ends. */
 import { parentPort, workerData } from "node:worker_threads";
-import { readWhole } from "./files.ts";
+import { ageMs, readWhole } from "./files.ts";
 import { loadData } from "./load.ts";
 import type { FileReading, WorkerInput, WorkerOutput } from "./load-background.ts";
+import { racyMs } from "./settle.ts";
 
 const { inline, ...input } = workerData as WorkerInput;
 const readings = new Map<string, FileReading>();
@@ -11,13 +12,22 @@ const data = loadData({
   read: (path, maxBytes) => {
     const text = inline?.get(path);
     if (text !== undefined) return { kind: "text", bytes: new TextEncoder().encode(text) };
-    const reading = readWhole(path, maxBytes);
+    const reading = readAtRest(path, maxBytes);
     readings.set(path, reading);
     return reading.source;
   },
 });
 const output: WorkerOutput = { data, readings };
 parentPort?.postMessage(output, [...buffersIn(output)]);
+
+/** Reads a file that was just touched once more, when no second edit can hide within the tick of its clock. */
+function readAtRest(path: string, maxBytes: number): FileReading {
+  const reading = readWhole(path, maxBytes);
+  const { source, state } = reading;
+  if (source.kind !== "text" || ageMs(state) >= racyMs) return reading;
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, racyMs);
+  return readWhole(path, maxBytes);
+}
 
 /** Every array that may change hands; what is shared or copied anyway stays out. */
 function buffersIn(value: unknown, found = new Set<ArrayBuffer>()): Set<ArrayBuffer> {

@@ -248,6 +248,91 @@ test("A18: live tables load a large file beside the decisions, which go on by th
   assert.equal(await verdictOf(live, "192.0.2.9"), "refuse", "small again: at once");
 });
 
+/** As many rules as count for the next connection, whatever their length; together they are loaded in the background. */
+const longRules = Array.from(
+  { length: 9_990 },
+  (_, index) =>
+    `sshd: 10.0.${index >> 8}.${index & 255}: severity auth.info: spawn /bin/true ${"x".repeat(30)}\n`,
+).join("");
+for (const [how, edit] of [
+  ["an append", (deny) => appendFileSync(deny, "ALL: 192.0.2.7\n")],
+  [
+    "a rename",
+    (deny) => {
+      writeFileSync(`${deny}.new`, `${longRules}ALL: 192.0.2.7\n`);
+      renameSync(`${deny}.new`, deny);
+    },
+  ],
+] as [string, (deny: string) => void][])
+  test(`live tables: ten thousand long rules, too: the next decision after ${how} is by the new file`, async (t) => {
+    const { deny, live } = await tablesBed(t, { deny: longRules });
+    assert.equal(await verdictOf(live, "192.0.2.7"), "allow");
+    edit(deny);
+    assert.equal(live.fresh(), undefined, "decisions wait");
+    assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
+    edit(deny);
+    assert.equal(await verdictOf(live, "192.0.2.7"), "refuse");
+  });
+
+const manyAddresses = Array.from(
+  { length: 60_000 },
+  (_, index) => `10.${index >> 16}.${(index >> 8) & 255}.${index & 255}\n`,
+).join("");
+
+test("A18: a small table that begins to name a large list has it loaded in the background, and the next decision by it", async (t) => {
+  const { deny, live } = await tablesBed(t);
+  const list = join(dirname(deny), "list");
+  writeFileSync(list, manyAddresses);
+  appendFileSync(deny, `ALL: ${list}\n`);
+  assert.equal(live.fresh(), undefined, "it is not loaded between two events");
+  assert.equal(await verdictOf(live, "10.0.4.2"), "refuse");
+  assert.equal(live.current.number, 2);
+});
+
+test("A18: tables that name a large list are loaded in the background at the start, too", async (t) => {
+  const list = join(mkdtempSync(join(tmpdir(), "list-")), "list");
+  t.after(() => rmSync(dirname(list), { recursive: true }));
+  writeFileSync(list, manyAddresses);
+  const { live } = await tablesBed(t, { deny: `ALL: ${list}\n` });
+  assert.equal(await verdictOf(live, "10.0.4.2"), "refuse");
+  assert.equal(await verdictOf(live, "192.0.2.7"), "allow");
+});
+
+for (const [what, spoil] of [
+  [
+    "becomes a directory",
+    (list) => {
+      unlinkSync(list);
+      mkdirSync(list);
+    },
+  ],
+  ["is deleted, with missing: keep", (list) => unlinkSync(list)],
+] as [string, (list: string) => void][])
+  test(`G7: live tables stay as they were when a large list ${what}`, async (t) => {
+    const list = join(mkdtempSync(join(tmpdir(), "list-")), "list");
+    t.after(() => rmSync(dirname(list), { recursive: true }));
+    writeFileSync(list, manyAddresses);
+    const { live, changes } = await tablesBed(t, { deny: `ALL: ${list}\n`, missing: "keep" });
+    spoil(list);
+    while (changes.length === 1) {
+      live.fresh();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.deepEqual([changes.at(-1)?.kept?.code, changes.at(-1)?.kept?.file], ["table-kept", list]);
+    assert.equal(await verdictOf(live, "10.0.4.2"), "refuse");
+    rmSync(list, { recursive: true, force: true });
+    writeFileSync(list, "192.0.2.7\n");
+    while (live.current.number === 1) {
+      live.fresh();
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    assert.deepEqual(
+      [await verdictOf(live, "10.0.4.2"), await verdictOf(live, "192.0.2.7")],
+      ["allow", "refuse"],
+    );
+    assert.deepEqual(live.kept, []);
+  });
+
 test("A2: live tables stay as they were when a line is longer than 1 MiB, and say where", async (t) => {
   const { deny, live, changes } = await tablesBed(t);
   const long = `ALL: ${"x".repeat(1 << 20)}\n`;

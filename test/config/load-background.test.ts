@@ -1,11 +1,13 @@
 /** Loading in a thread gives what loading here gives. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { Worker } from "node:worker_threads";
 import { decide } from "../../src/access/decide.ts";
-import { readWhole } from "../../src/config/files.ts";
+import { isSameState, look, readWhole } from "../../src/config/files.ts";
 import { loadTables } from "../../src/config/load.ts";
 import { loadTablesInBackground } from "../../src/config/load-background.ts";
 
@@ -46,6 +48,23 @@ test("a table given as text is not looked for on disk", async () => {
   });
   assert.deepEqual([...loaded.readings.keys()], [join(folder, "none")]);
   assert.equal(loaded.denyRules, 1);
+});
+
+test("G4: a file that grows while it is read is read as it was, with whole lines, and its next look is another", async (t) => {
+  const line = "ALL: 192.0.2.7\n";
+  writeFileSync(list, line.repeat(100_000));
+  const code = `const { appendFileSync } = require("node:fs"), { workerData } = require("node:worker_threads");
+    for (;;) appendFileSync(workerData.list, workerData.line);`;
+  const writer = new Worker(code, { eval: true, workerData: { list, line } });
+  t.after(() => writer.terminate());
+  await once(writer, "online");
+  let grown = 0;
+  while (grown < 20) {
+    const { source, state } = readWhole(list, 2 ** 30);
+    assert.equal(source.kind, "text");
+    assert.ok(source.kind === "text" && source.bytes.length % line.length === 0);
+    if (!isSameState(state, look(list))) grown += 1;
+  }
 });
 
 test("an abort ends the thread and rejects with its reason", async () => {
