@@ -121,7 +121,8 @@ export class Entry {
   }
 
   /**
-   * This is a health check, not a client: if it is let in, its records have level debug and only `checks` counts it.
+   * This is a health check, not a client: if it is let in, its records have level debug and only `checks` counts it; but the end
+   * of one that has sent anything is told.
    * A refusal is told as any other: whoever set up the check wants to know. To be said before the decision.
    */
   markAsCheck(): void {
@@ -246,7 +247,9 @@ export class Entry {
       this.#counters.upBytes += how.upBytes ?? 0;
       this.#counters.downBytes += how.downBytes ?? 0;
     }
-    this.#write(this.#isCheck ? "debug" : "info", {
+    // Whoever says something is no check, whatever the proxy has called it.
+    const isQuiet = this.#isCheck && (how.upBytes ?? 0) === 0;
+    this.#write(isQuiet ? "debug" : "info", {
       event: "end",
       service: this.service,
       daemon: this.daemon,

@@ -7,7 +7,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { RunningDaemon } from "../support/daemon.ts";
-import { startDns } from "../support/dns-server.ts";
+import { fromTable, startDns } from "../support/dns-server.ts";
 import { bindAndNeverRead, temporaryFolder } from "../support/unix-receiver.ts";
 import { startBackend, talk } from "../support/peers.ts";
 
@@ -131,17 +131,40 @@ for (const version of ["v1", "v2"] as const) {
   });
 }
 
-test("names.reverse: always puts the name into the end record though no rule has waited for it", async (t) => {
+test("names.reverse: always puts the name into the records though no rule has waited for it: of a decision where it is known", async (t) => {
+  const dns = await startDns(
+    fromTable({
+      "7.2.0.192.in-addr.arpa PTR": [{ type: "PTR", data: "host.example" }],
+      "host.example A": [{ type: "A", data: "192.0.2.7" }],
+    }),
+  );
+  t.after(() => dns.close());
   const backend = await startBackend(t);
   const daemon = await RunningDaemon.start(t, {
-    services: { sshd: backend.address },
-    yaml: "names: {reverse: always}\n",
-    allow: "sshd: ALL\n",
-    deny: "",
+    services: {},
+    yaml: `names: {reverse: always, servers: ["${dns.address}"]}\nservices: {sshd: {listen: ["127.0.0.1:0"], backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.1]}}}\n`,
+    allow: "sshd: 192.0.2.7\n",
+    deny: "ALL: ALL\n",
   });
-  await talk(daemon.port("sshd"), { say: "hello" });
-  assert.equal((await daemon.find(({ event }) => event === "accept")).client?.name, undefined);
-  assert.equal((await daemon.find(({ event }) => event === "end")).client?.name, "localhost");
+  const visit = (address: string) =>
+    talk(daemon.port("sshd"), { say: `PROXY TCP4 ${address} 198.51.100.1 4711 22\r\nhello` });
+  const named = () =>
+    daemon.records
+      .filter(({ event }) => ["accept", "end", "refuse"].includes(String(event)))
+      .map(({ event, client }) => [event, client?.name]);
+  await visit("192.0.2.7");
+  await visit("192.0.2.7");
+  await visit("127.0.0.2");
+  await visit("127.0.0.1");
+  await daemon.find(({ event, client }) => event === "refuse" && client?.address === "127.0.0.1");
+  assert.deepEqual(named(), [
+    ["accept", undefined],
+    ["end", "host.example"],
+    ["accept", "host.example"],
+    ["end", "host.example"],
+    ["refuse", undefined],
+    ["refuse", "localhost"], // of the hosts file
+  ]);
 });
 
 test("F9: names.forward lets a client in by a name whose own address it has", async (t) => {
@@ -237,10 +260,16 @@ test("B7: a LOCAL header of a load balancer is answered and not recorded as a cl
     deny: "",
   });
   const local = Buffer.from("\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00", "latin1").toString("latin1");
-  assert.equal((await talk(daemon.port("sshd"), { say: `${local}ping` })).text, "ping");
+  await talk(daemon.port("sshd"), { say: local });
   await talk(daemon.port("sshd"), { say: "PROXY TCP4 192.0.2.7 198.51.100.1 4711 22\r\nhello" });
   await daemon.find(({ event }) => event === "end");
-  assert.equal(daemon.records.filter(({ event }) => event === "accept").length, 1);
+  assert.equal((await talk(daemon.port("sshd"), { say: `${local}ping` })).text, "ping");
+  const spoken = await daemon.find(({ event, upBytes }) => event === "end" && upBytes === 4);
+  assert.equal(spoken.client?.address, "127.0.0.1", "a check that speaks is told of, by the proxy's address");
+  assert.deepEqual(
+    daemon.records.filter(({ event }) => event === "accept" || event === "end").map(({ event }) => event),
+    ["accept", "end", "end"],
+  );
 });
 
 test("a flood of refusals is summed up where a setting asks for it", async (t) => {

@@ -364,7 +364,7 @@ test("a health check that is let in makes debug records and one count of its own
   const good = journal.open(about);
   good.markAsCheck();
   good.accepted({ request, verdict: allow, backend: "b" });
-  good.ended({ upBytes: 1, downBytes: 2, cause: "client_closed" });
+  good.ended({ upBytes: 0, downBytes: 2, cause: "client_closed" });
   assert.deepEqual(sink.events(), []);
   const counters = journal.counters().get("sshd");
   assert.deepEqual(
@@ -382,6 +382,11 @@ test("a health check that is let in makes debug records and one count of its own
   bad.markAsCheck();
   bad.refused({ request, verdict: refuse });
   assert.deepEqual(sink.events(), ["refuse"]);
+  const talkative = journal.open(about);
+  talkative.markAsCheck();
+  talkative.accepted({ request, verdict: allow, backend: "b" });
+  talkative.ended({ upBytes: 1, downBytes: 2, cause: "client_closed" });
+  assert.deepEqual(sink.events(), ["refuse", "end"], "whoever says something is no check");
   const patient = memorySink();
   const check = new Journal({ sinks: [patient], level: "debug" }).open(about);
   check.markAsCheck();
