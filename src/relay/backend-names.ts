@@ -1,13 +1,9 @@
-/** Finds the addresses of a backend that is given by name, and asks again when its record has run out. */
+/** Remembers the addresses of backends that are given by name, and asks again when their records have run out. */
 
-import { lookup, Resolver } from "node:dns/promises";
-import { readFile, stat } from "node:fs/promises";
-import { isIP } from "node:net";
+import { isNoSuchName, type NameAnswer, NameQuestions, type NameQuestionsOptions } from "./name-question.ts";
+import { within } from "./within.ts";
 
-export interface BackendNamesOptions {
-  /** DNS servers as "address" or "address:port"; default: the system's. */
-  readonly servers?: readonly string[];
-  readonly hostsFile?: string;
+export interface BackendNamesOptions extends NameQuestionsOptions {
   /** Milliseconds that never go back; another one only in tests. */
   readonly now?: () => number;
 }
@@ -15,40 +11,41 @@ export interface BackendNamesOptions {
 interface Known {
   readonly addresses: readonly string[];
   readonly untilMs: number;
+  /** Until when it may go on where nobody can be asked. */
+  readonly staleUntilMs: number;
+  /** The last question had no answer in time: nobody waits for the next one until then. Absent = it had one. */
+  readonly impatientUntilMs?: number;
 }
 
 /** Shortest and longest time that an answer is used: a TTL of 0 must not mean a question for every connection. */
 const shortestMs = 1000;
 const longestMs = 3_600_000;
 
-/** How long an answer is used that says nothing of its lifetime: the hosts file, the system's own resolver. */
-const withoutLifetimeMs = 5000;
+/** So long a connection waits for a new answer where there is an old one. DNS that works has answered by then. */
+const patienceMs = 200;
 
-/** When DNS does not answer at all, the last answer goes on for so long, in steps of `withoutLifetimeMs`. */
+/** When DNS does not answer, the last answer goes on for so long after its lifetime, in steps of `stepMs`. */
 const staleMs = 86_400_000;
+const stepMs = 5000;
+
+/** So long after a question without an answer nobody waits for the next one. */
+const impatientMs = 60_000;
 
 /**
  * Addresses by name, with the lifetime of their records.
  *
- * The hosts file comes first, then DNS (A and AAAA together), then, for what DNS does not know, getaddrinfo, which knows
- * search lists and mDNS. IPv4 first, each family in the order of the answer: a fixed order, so that the first backend
- * is the same for every connection.
+ * IPv4 first, each family in the order of the answer: a fixed order, so that the first backend is the same for every
+ * connection. An old answer is better than none, and none that comes late: the idea is that of RFC 8767.
  */
 export class BackendNames {
-  readonly #hostsFile: string;
+  readonly #questions: NameQuestions;
   readonly #now: () => number;
-  readonly #resolver = new Resolver({ timeout: 1000, tries: 3 });
   readonly #known = new Map<string, Known>();
   readonly #asking = new Map<string, Promise<readonly string[]>>();
-  #hosts:
-    | { readonly mtimeMs: number; readonly size: number; readonly names: ReadonlyMap<string, string[]> }
-    | undefined;
 
   constructor(options: BackendNamesOptions = {}) {
-    this.#hostsFile = options.hostsFile ?? "/etc/hosts";
+    this.#questions = new NameQuestions(options);
     this.#now = options.now ?? (() => performance.now());
-    if (options.servers !== undefined && options.servers.length > 0)
-      this.#resolver.setServers(options.servers);
   }
 
   /**
@@ -63,87 +60,51 @@ export class BackendNames {
     const name = host.toLowerCase().replace(/\.$/, "");
     const known = this.#known.get(name);
     if (known !== undefined && this.#now() < known.untilMs) return known.addresses;
+    const asking = this.#askOnce(name);
+    if (known === undefined || this.#now() > known.staleUntilMs) return await asking;
+    if (this.#now() < (known.impatientUntilMs ?? 0)) {
+      asking.catch(() => undefined); // asked for those who come later
+      return known.addresses;
+    }
+    return (await within(patienceMs, asking)) ?? this.#goOn(name, known);
+  };
+
+  close(): void {
+    this.#questions.close();
+  }
+
+  #askOnce(name: string): Promise<readonly string[]> {
     let asking = this.#asking.get(name);
     if (asking === undefined) {
       asking = this.#ask(name).finally(() => this.#asking.delete(name));
       this.#asking.set(name, asking);
     }
-    return await asking;
-  };
-
-  close(): void {
-    this.#resolver.cancel();
+    return asking;
   }
 
   async #ask(name: string): Promise<readonly string[]> {
     try {
-      const { addresses, lifetimeMs } = await this.#find(name);
-      const bounded = Math.min(Math.max(lifetimeMs, shortestMs), longestMs);
-      this.#known.set(name, { addresses, untilMs: this.#now() + bounded });
-      return addresses;
+      return this.#learn(name, await this.#questions.ask(name));
     } catch (error) {
       const known = this.#known.get(name);
-      const isTrouble = !isNoSuchName(error);
-      if (known === undefined || !isTrouble || this.#now() > known.untilMs + staleMs) {
+      if (known === undefined || isNoSuchName(error) || this.#now() > known.staleUntilMs) {
         this.#known.delete(name);
         throw error;
       }
-      return known.addresses;
+      return this.#goOn(name, known);
     }
   }
 
-  async #find(name: string): Promise<{ addresses: readonly string[]; lifetimeMs: number }> {
-    const local = (await this.#readHosts()).get(name);
-    if (local !== undefined) return { addresses: local, lifetimeMs: shortestMs };
-    const options = { ttl: true } as const;
-    const answers = await Promise.allSettled([
-      this.#resolver.resolve4(name, options),
-      this.#resolver.resolve6(name, options),
-    ]);
-    const records = answers.flatMap((answer) => (answer.status === "fulfilled" ? answer.value : []));
-    if (records.length > 0) {
-      return {
-        addresses: records.map(({ address }) => address),
-        lifetimeMs: Math.min(...records.map(({ ttl }) => ttl)) * 1000,
-      };
-    }
-    const reasons = answers.flatMap((answer) =>
-      answer.status === "rejected" ? [answer.reason as unknown] : [],
-    );
-    const trouble = reasons.find((reason) => !isNoSuchName(reason));
-    if (trouble !== undefined) throw trouble;
-    const found = await lookup(name, { all: true });
-    const addresses = found.map(({ address }) => address).sort((left, right) => isIP(left) - isIP(right));
-    return { addresses, lifetimeMs: withoutLifetimeMs };
+  #learn(name: string, { addresses, lifetimeMs }: NameAnswer): readonly string[] {
+    const untilMs = this.#now() + Math.min(Math.max(lifetimeMs, shortestMs), longestMs);
+    this.#known.set(name, { addresses, untilMs, staleUntilMs: untilMs + staleMs });
+    return addresses;
   }
 
-  /** Read again when it has changed; a missing file has no names. */
-  async #readHosts(): Promise<ReadonlyMap<string, string[]>> {
-    try {
-      const { mtimeMs, size } = await stat(this.#hostsFile);
-      if (this.#hosts?.mtimeMs !== mtimeMs || this.#hosts.size !== size) {
-        this.#hosts = { mtimeMs, size, names: parseHosts(await readFile(this.#hostsFile, "utf8")) };
-      }
-      return this.#hosts.names;
-    } catch {
-      return new Map();
-    }
+  /** Nobody has answered: the last answer goes on for a while. */
+  #goOn(name: string, known: Known): readonly string[] {
+    const nowMs = this.#now();
+    this.#known.set(name, { ...known, untilMs: nowMs + stepMs, impatientUntilMs: nowMs + impatientMs });
+    return known.addresses;
   }
-}
-
-/** Lines of an address and its names, `#` begins a comment; hosts(5). */
-function parseHosts(text: string): ReadonlyMap<string, string[]> {
-  const found = new Map<string, string[]>();
-  for (const line of text.split("\n")) {
-    const [address = "", ...names] = line.replace(/#.*/, "").trim().toLowerCase().split(/\s+/);
-    if (isIP(address) === 0) continue;
-    for (const name of names) found.set(name, [...(found.get(name) ?? []), address]);
-  }
-  for (const addresses of found.values()) addresses.sort((left, right) => isIP(left) - isIP(right));
-  return found;
-}
-
-function isNoSuchName(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "ENOTFOUND" || code === "ENODATA";
 }

@@ -84,11 +84,13 @@ export async function dial(backend: BackendAddress, options: DialOptions): Promi
   if (client?.destroyed) throw new DialError("client_gone", [], client.socket().errored);
   const deadlineMs = performance.now() + options.connectTimeoutMs;
   const finding = findTargets(backend, options);
-  const found = finding instanceof Promise ? await finding : finding;
+  const wasAsked = finding instanceof Promise;
+  const found = wasAsked ? await finding : finding;
   const tried = [...found.tried];
   let failed = found.failed;
   for (const [index, target] of found.targets.entries()) {
-    const leftMs = index === 0 ? options.connectTimeoutMs : deadlineMs - performance.now();
+    const isFresh = index === 0 && !wasAsked; // most are: they need not look at the clock again
+    const leftMs = isFresh ? options.connectTimeoutMs : deadlineMs - performance.now();
     const outcome = await attempt(target, leftMs / (found.targets.length - index), options);
     if (outcome instanceof Wire) {
       if (options.keepAliveMs !== undefined) outcome.socket().setKeepAlive(true, options.keepAliveMs);

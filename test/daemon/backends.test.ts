@@ -44,3 +44,29 @@ test("H5: the name of a backend is asked of names.servers, from the first connec
   });
   assert.equal((await talk(daemon.port("dbd"), { say: "x" })).text, "x");
 });
+
+test("H5: a DNS server that drops AAAA, and then falls silent, keeps no client from a backend by name", async (t) => {
+  const backend = await startBackend(t);
+  let isSilent = false;
+  const dns = await startDns(({ type }) =>
+    isSilent || type === "AAAA" ? undefined : { records: [{ type: "A", data: "127.0.0.1", ttl: 1 }] },
+  );
+  t.after(() => dns.close());
+  const daemon = await RunningDaemon.start(t, {
+    services: { dbd: backend.address.replace("127.0.0.1", "db.test") },
+    yaml: `names: {reverse: never, servers: ["${dns.address}"], hostsFile: /dev/null}\n`,
+  });
+  assert.equal((await talk(daemon.port("dbd"), { say: "x" })).text, "x");
+  isSilent = true;
+  const before = dns.asked.length;
+  while (dns.asked.length === before) {
+    assert.equal((await talk(daemon.port("dbd"), { say: "x" })).text, "x");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  assert.equal((await talk(daemon.port("dbd"), { say: "x" })).text, "x");
+  const status = await backendsOf(daemon, "dbd");
+  assert.deepEqual(
+    status?.map(({ failures, restsForMs }) => [failures, restsForMs]),
+    [[0, 0]],
+  );
+});

@@ -52,6 +52,11 @@ worst that one has met.
 back and are led to another, as for a database with one writer. That nobody answers a new connection does not prove that the open ones are
 dead: with \`keep\` they go on, and \`keepAlive\` finds those whose backend is gone. A worker cuts the sessions that it serves.
 
+A backend may be a name. The hosts file is asked first, then DNS for IPv4 and IPv6, then what else the system knows; an answer is used for as
+long as its record says, between a second and an hour. IPv4 addresses are tried first. Where one of the two questions has no answer, the
+other's is used 200 ms later. When DNS does not answer at all, the last answer goes on for up to a day: the first connection waits 200 ms for a new
+one, those after it do not wait, and DNS is asked every 5 s. A name that has never had an answer fails after 4 s.
+
 ## UDP services
 
 \`\`\`yaml

@@ -81,6 +81,60 @@ test("H5: when DNS is in trouble the last answer goes on", async (t) => {
   await assert.rejects(names.resolve("db.example"), { code: "ESERVFAIL" });
 });
 
+/** What it gives, and how long that took. */
+async function timed<Value>(work: Promise<Value>): Promise<{ readonly value: Value; readonly ms: number }> {
+  const startedMs = performance.now();
+  return { value: await work, ms: performance.now() - startedMs };
+}
+
+test("H5: when DNS falls silent the last answer is given soon, then at once, until DNS is heard again", async (t) => {
+  let address: string | undefined = "192.0.2.1";
+  const { names, dns, pass } = await lab(t, ({ type }) => {
+    if (address === undefined) return undefined;
+    return { records: type === "A" ? [record("A", address, 5)] : [] };
+  });
+  await names.resolve("db.example");
+  address = undefined;
+  pass(5000);
+  const first = await timed(Promise.all([names.resolve("db.example"), names.resolve("db.example")]));
+  assert.deepEqual(first.value, [["192.0.2.1"], ["192.0.2.1"]]);
+  assert.ok(first.ms < 2500, `${first.ms} ms`); // a question that fails takes 4 s
+  const asked = dns.asked.length;
+  assert.deepEqual(await names.resolve("db.example"), ["192.0.2.1"]);
+  assert.equal(dns.asked.length, asked, "within its 5 s nobody asks again");
+  pass(5000);
+  const nextTurn = new Promise((resolve) => setImmediate(resolve, "waited"));
+  assert.deepEqual(await Promise.race([names.resolve("db.example"), nextTurn]), ["192.0.2.1"]);
+  address = "192.0.2.2";
+  // The question that is open is repeated by the resolver; its answer counts from then on.
+  while ((await names.resolve("db.example"))[0] !== "192.0.2.2") {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    pass(50);
+  }
+});
+
+test("H5: a name that has never been answered fails before a dial's limit where DNS is silent", async (t) => {
+  const { names } = await lab(t, () => undefined);
+  const { ms } = await timed(assert.rejects(names.resolve("db.example"), { code: "ETIMEOUT" }));
+  assert.ok(ms < 5000, `${ms} ms`);
+});
+
+for (const [answered, address] of [
+  ["A", "192.0.2.1"],
+  ["AAAA", "2001:db8::1"],
+] as const)
+  test(`H5: a server that answers ${answered} and drops the other question is not waited for`, async (t) => {
+    const { names, pass } = await lab(t, ({ type }) =>
+      type === answered ? { records: [record(answered, address, 30)] } : undefined,
+    );
+    for (const _connection of [1, 2]) {
+      const { value, ms } = await timed(names.resolve("db.example"));
+      assert.deepEqual(value, [address]);
+      assert.ok(ms < 2500, `${ms} ms`); // a question that fails takes 4 s
+      pass(30_000);
+    }
+  });
+
 test("the hosts file comes before DNS, and is read again when it has changed", async (t) => {
   const { names, dns, hostsFile, pass } = await lab(t, () => ({ rcode: 3 }));
   writeFileSync(hostsFile, "::1 db.example # ours\n127.0.0.1 localhost DB.example\nnonsense db.example\n");

@@ -236,6 +236,20 @@ test("H2: a name that is not resolved in time is connect_timeout", async () => {
   assert.deepEqual(error.tried, ["slow.example ETIMEDOUT"]);
 });
 
+test("H2: the time that a name takes is taken from the time to reach it", async () => {
+  const resolve = async (): Promise<string[]> => {
+    await new Promise((done) => setTimeout(done, 900));
+    return ["127.0.0.1"];
+  };
+  const startedMs = performance.now();
+  const error = await refusal(
+    { kind: "tcp", host: "slow.example", port: 1 },
+    { connectTimeoutMs: 1000, resolve, open: () => new Promise<Socket>(() => {}) },
+  );
+  assert.equal(error.endCause, "connect_timeout");
+  assert.ok(performance.now() - startedMs < 1700); // and not twice the limit
+});
+
 test("H4: a name whose first address is dead is reached by the second", async () => {
   const server = createServer((socket) => void socket.end()).listen(0, "127.0.0.2");
   await once(server, "listening");
