@@ -51,7 +51,7 @@ export interface Dialled {
 /** What is known of one backend, for the status page. */
 export interface BackendHealth {
   readonly address: BackendAddress;
-  /** Dials that failed since the last one that did not. */
+  /** Dials that failed since the last one that did not; of one outage, those that had begun when the rest did are not counted. */
   readonly failures: number;
   /** 0 = not resting. */
   readonly restsForMs: number;
@@ -65,6 +65,8 @@ interface Backend {
   /** Since it has fallen; 0 = it has not. */
   rests: number;
   restsUntilMs: number;
+  /** Ever: tells a dial whether a rest has begun since it has. */
+  restsBegun: number;
   /** Dials that it has answered since its last rest. */
   answers: number;
   /** One connection is trying a backend whose rest is over; others go elsewhere until it has shown that it works. */
@@ -102,6 +104,7 @@ export class Backends {
       failures: 0,
       rests: 0,
       restsUntilMs: 0,
+      restsBegun: 0,
       answers: 0,
       isOnTrial: false,
       quickCloses: 0,
@@ -124,7 +127,9 @@ export class Backends {
     for (const [index, backend] of order.entries()) {
       const leftMs = deadlineMs - performance.now();
       const connectTimeoutMs = Math.max(1, leftMs / (order.length - index));
-      backend.isOnTrial = backend.rests > 0;
+      const { restsBegun } = backend;
+      const isTrial = backend.rests > 0;
+      if (isTrial) backend.isOnTrial = true;
       try {
         // Field by field: an object of one shape is made many times faster than one of others' pieces.
         const { signal, client, bare, keepAliveMs, header, open } = options;
@@ -144,10 +149,11 @@ export class Backends {
         if (!(error instanceof DialError)) throw error;
         tried.push(...error.tried);
         if (isGivenUp(error)) throw new DialError(error.endCause, tried, error.cause);
-        if (error.isAboutBackend) this.#noteFailure(backend, health, error, onTurn);
+        if (error.isAboutBackend && backend.restsBegun === restsBegun)
+          this.#noteFailure(backend, health, error, onTurn);
         if (index === order.length - 1) throw new DialError(error.endCause, tried, error.cause);
       } finally {
-        backend.isOnTrial = false;
+        if (isTrial) backend.isOnTrial = false;
       }
     }
     throw new DialError("internal", tried, undefined);
@@ -195,6 +201,10 @@ export class Backends {
     return [...this.#backends.filter((each) => !isAway(each)), ...this.#backends.filter(isAway)];
   }
 
+  /**
+   * To be called only where no rest has begun since the dial did: what many clients meet at once is one outage, and makes the
+   * backend rest once.
+   */
   #noteFailure(
     backend: Backend,
     { fall }: HealthRules,
@@ -204,8 +214,10 @@ export class Backends {
     const { restMs = 5000, maxRestMs = 60_000 } = this.#options;
     backend.failures += 1;
     backend.answers = 0;
+    if (backend.restsUntilMs > this.#now()) return; // tried because nothing else answers
     if (backend.rests === 0 && backend.failures < fall) return;
     backend.rests += 1;
+    backend.restsBegun += 1;
     const forMs = Math.min(restMs * 2 ** Math.min(backend.rests - 1, 30), maxRestMs);
     backend.restsUntilMs = this.#now() + forMs;
     if (backend.rests > 1) return;

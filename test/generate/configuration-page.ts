@@ -45,8 +45,9 @@ client whose try fails goes to the next backend. A backend at rest is still trie
 Health is passive: only what clients meet counts. Nothing connects to a backend on its own, because mysqld counts a bare connect as an
 error and blocks the host after so many. So \`fall\` counts dials that failed in a row (refused, timed out, unreachable), and \`rise\` those that
 were answered in a row after a rest: until then the backend is tried by one connection at a time, and if it fails once more its next
-rest is longer than its last. A backend that comes and goes so costs its clients less and less. Each worker learns by itself, and status shows the
-worst that one has met.
+rest is longer than its last. A backend that comes and goes so costs its clients less and less. Failures of one outage make one rest, however
+many clients meet it at once. The log tells of each fall (\`backend-fallen\`, level warn) and rise (\`backend-risen\`). Each worker learns by
+itself, and status shows the worst that one has met.
 
 \`sessions: cut\` ends the open sessions of a backend at the moment it falls (\`kicked\`, with the detail \`backend_fallen\`), so that clients come
 back and are led to another, as for a database with one writer. That nobody answers a new connection does not prove that the open ones are

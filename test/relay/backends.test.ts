@@ -159,6 +159,61 @@ for (const [because, health, answers, rests, told] of flaps)
     assert.equal(fall.message, message);
   });
 
+/** A backend by name whose dials end when they are told to: each fails, with what it is called with. */
+function heldDials(): {
+  readonly resolve: () => Promise<string[]>;
+  readonly fail: ((code: string) => void)[];
+} {
+  const fail: ((code: string) => void)[] = [];
+  const resolve = (): Promise<string[]> =>
+    new Promise((_, reject) => fail.push((code) => reject(Object.assign(new Error(code), { code }))));
+  return { resolve, fail };
+}
+
+for (const [fall, failures] of [
+  [1, 1],
+  [3, 3],
+] as const)
+  test(`H8: twenty dials that meet the same outage make a backend rest once (fall ${fall})`, async (t) => {
+    let nowMs = 0;
+    const second = await listen(t);
+    const { resolve, fail } = heldDials();
+    const slow = { kind: "tcp", host: "slow.example", port: 1 } as const;
+    const times = { restMs: 1000, maxRestMs: 60_000, now: () => nowMs };
+    const backends = new Backends({ addresses: [slow, second.address], resolve, ...times });
+    const turns: HealthTurn[] = [];
+    const options = {
+      ...within5s,
+      health: { fall, rise: 1 },
+      onTurn: (turn: HealthTurn) => turns.push(turn),
+    };
+    const dialAll = (count: number) => Array.from({ length: count }, () => backends.dial(options));
+    const dialled = dialAll(20);
+    for (const each of fail.splice(0, 10)) each("ETIMEOUT");
+    for (const { wire } of await Promise.all(dialled.slice(0, 10))) wire.destroy();
+    assert.deepEqual(backends.health()[0], { address: slow, failures, restsForMs: 1000, quickCloses: 0 });
+    nowMs += 1001; // those that took longer, and end when the rest is over
+    for (const each of fail.splice(0, 10)) each("ETIMEOUT");
+    for (const { wire } of await Promise.all(dialled.slice(10))) wire.destroy();
+    assert.deepEqual(backends.health()[0], { address: slow, failures, restsForMs: 0, quickCloses: 0 });
+    assert.equal(turns.length, 1);
+    const [trial] = dialAll(1);
+    for (const each of fail.splice(0, 1)) each("ETIMEOUT");
+    (await trial)?.wire.destroy();
+    assert.equal(backends.health()[0]?.restsForMs, 2000);
+  });
+
+test("H8: failures of a backend that is tried at rest, since nothing else answers, make no rest longer", async (t) => {
+  let nowMs = 0;
+  const dead = await deadAddress(t);
+  const backends = new Backends({ addresses: [dead], restMs: 1000, now: () => nowMs });
+  for (let client = 0; client < 5; client++) await assert.rejects(backends.dial(within5s), DialError);
+  assert.deepEqual(backends.health(), [{ address: dead, failures: 5, restsForMs: 1000, quickCloses: 0 }]);
+  nowMs += 1000;
+  await assert.rejects(backends.dial(within5s), DialError);
+  assert.equal(backends.health()[0]?.restsForMs, 2000);
+});
+
 test("H8: only one connection tries a backend whose rest is over", async (t) => {
   let nowMs = 0;
   let asked = 0;
