@@ -8,7 +8,7 @@ import {
   readProxyHeader,
   sendsProxyHeader,
 } from "./identify/proxy-protocol.ts";
-import { describeTlvs } from "./identify/proxy-tlvs.ts";
+import { describeTlvs, uniqueIdOf } from "./identify/proxy-tlvs.ts";
 import { requestOf } from "./identify/request.ts";
 import { finish, join } from "./join.ts";
 import { type Decision, DecisionTimeout, type FindClient, judge } from "./judge.ts";
@@ -28,7 +28,7 @@ export async function serve(client: Wire, service: Service, ports: SharedPorts):
   const peer = requestOf(client, service.daemon);
   const { daemon, client: from, server: at } = peer ?? nobody(service.daemon);
   const entry = ports.journal.open({ service: service.name, daemon, client: from, server: at });
-  const session = ports.sessions.enter(entry.id);
+  const session = ports.sessions.enter(entry.id, service.name);
   const place = ports.limits.enter(service.name, service.maxConnections);
   const connection: Connection = { client, service, ports, entry, session };
   try {
@@ -73,7 +73,7 @@ function clientFinder(connection: Connection): FindClient | undefined {
 
 /** Who the client is behind a peer that may send a PROXY header; from everybody else such a header is refused. */
 async function findAnnounced(
-  { client, service, entry }: Connection,
+  { client, service, ports, entry, session }: Connection,
   peer: Request,
   signal: AbortSignal,
 ): Promise<Request> {
@@ -97,6 +97,9 @@ async function findAnnounced(
 
 /** How long a client that may not send a PROXY header is watched for one; its first bytes come with the handshake. */
 const strangerMs = 100;
+  session.cameThrough = ports.sessions.way(uniqueIdOf(arrival.header.tlvs) ?? "");
+  if (session.cameThrough.includes(service.name))
+    throw new ProxyRefused(`loop: the connection comes from us, by ${session.cameThrough.join(", ")}`);
 
 /** Writes the decision down before anything is done about it. */
 function record({ client, service, entry, session }: Connection, decision: Decision): void {

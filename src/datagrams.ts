@@ -50,7 +50,7 @@ export async function serveDatagrams(
   const { name, daemon } = service;
   const { client: from, server: at } = arrival;
   const entry = ports.journal.open({ service: name, daemon, client: from, server: at, transport: "udp" });
-  const session = ports.sessions.enter(entry.id);
+  const session = ports.sessions.enter(entry.id, name);
   const client: Client = { arrival, service, ports, entry, session };
   const place = takePlace(client);
   try {

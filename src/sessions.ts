@@ -11,6 +11,9 @@ export type CutCause = "drain" | "kicked";
 /** One connection from accept to its last record. */
 export interface Session {
   readonly id: string;
+  readonly service: string;
+  /** The services of ours that the connection came through before this one, the first one first; see `way`. */
+  cameThrough?: readonly string[];
   /** Aborted, with the cause to record, when this connection has to end at once. */
   readonly cut: Cut;
   /** What the tables allowed it for, once they have: what newer tables are asked about. */
@@ -34,8 +37,8 @@ export class Sessions {
   }
 
   /** Every `enter` is answered by one `leave`. */
-  enter(id: string): Session {
-    const session: Session = { id, cut: new Cut() };
+  enter(id: string, service: string): Session {
+    const session: Session = { id, service, cut: new Cut() };
     this.#open.set(id, session);
     if (this.#stopped !== undefined) session.cut.abort(this.#stopped);
     return session;
@@ -46,6 +49,12 @@ export class Sessions {
     if (this.#open.size > 0) return;
     for (const resolve of this.#whenEmpty) resolve();
     this.#whenEmpty.clear();
+  }
+
+  /** The services that a connection has come through, its own last; none where no such one is open here. */
+  way(id: string): readonly string[] {
+    const session = this.#open.get(id);
+    return session === undefined ? [] : [...(session.cameThrough ?? []), session.service];
   }
 
   /** Those that the tables have let in. */

@@ -1,13 +1,14 @@
 /** What can be said about a configuration that reads well: services that would meet themselves, or nothing. */
 
 import { accessSync, constants, statSync } from "node:fs";
-import { isIPv6 } from "node:net";
 import { userInfo } from "node:os";
 import type { Diagnostic } from "../access/types.ts";
 import type { Place } from "../config/configuration.ts";
 import type { ServiceSettings, Settings } from "../config/schema.ts";
-import { printEndpoint, type TcpEndpoint } from "../listen/endpoint.ts";
+import { printEndpoint } from "../listen/endpoint.ts";
+import { ownAddresses } from "../platform/interfaces.ts";
 import { CHECK_CODES, type CheckCode } from "./check-codes.ts";
+import { comesTo } from "./comes-to.ts";
 import { missingForSources, wantsSources } from "./sources.ts";
 
 /** Where a key stands; what did not come from a file has a place too. */
@@ -16,10 +17,11 @@ export type Locate = (path: readonly (string | number)[]) => Place;
 /** Remarks on the services. Never rejects. */
 export async function checkConfiguration(settings: Settings, locate: Locate): Promise<Diagnostic[]> {
   const services = Object.entries(settings.services);
+  const own = ownAddresses();
   return [
     ...listenedTwice(services, locate),
     ...services.flatMap(([name, service]) => [
-      ...loops(name, service, services, locate),
+      ...loops(name, service, services, own, locate),
       ...targetMissing(name, service, locate),
       ...proxyToSshd(name, service, locate),
     ]),
@@ -56,32 +58,18 @@ function loops(
   name: string,
   { backend = [] }: ServiceSettings,
   services: readonly Named[],
+  own: ReadonlySet<string>,
   locate: Locate,
 ): Diagnostic[] {
   return backend.flatMap((target) => {
     const meets = services.find(([, { listen }]) =>
-      listen.some((endpoint) =>
-        endpoint.kind === "tcp" && target.kind === "tcp"
-          ? isSame(endpoint, target)
-          : printEndpoint(endpoint) === printEndpoint(target),
-      ),
+      listen.some((endpoint) => comesTo(endpoint, target, own)),
     );
     if (meets === undefined) return [];
     const message = `the backend "${printEndpoint(target)}" is where "${meets[0]}" listens itself`;
     const hint = "let the program behind listen on another port, or on another address";
     return [remark("backend-is-listener", locate(["services", name, "backend"]), message, hint)];
   });
-}
-
-/** Whether a connection to `target` comes to a listener. */
-function isSame(listener: TcpEndpoint, target: TcpEndpoint): boolean {
-  if (listener.port !== target.port || listener.port === 0) return false;
-  if (listener.host === target.host) return true;
-  const host = target.host === "localhost" ? "127.0.0.1" : target.host;
-  // An address of the network may or may not be ours; loopback is.
-  const isLoopback = host === "::1" || host.startsWith("127.");
-  if (!isLoopback) return false;
-  return listener.host === "::" || (listener.host === "0.0.0.0" && !isIPv6(host)) || listener.host === host;
 }
 
 function targetMissing(name: string, { backend = [], exec }: ServiceSettings, locate: Locate): Diagnostic[] {

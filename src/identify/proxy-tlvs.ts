@@ -63,8 +63,14 @@ export function describeTlvs(
     });
 }
 
+/** What the sender calls the connection, for comparing; undefined where it does not say. */
+export function uniqueIdOf(tlvs: readonly Tlv[]): string | undefined {
+  const found = tlvs.find(({ type }) => type === uniqueIdType);
+  return found && Buffer.from(found.value).toString("latin1");
+}
+
 const tlvHeadBytes = 3;
-const [checksumType, paddingType] = [0x03, 0x04];
+const [checksumType, paddingType, uniqueIdType] = [0x03, 0x04, 0x05];
 const checksumBytes = 4;
 const maxShownBytes = 256;
 
@@ -72,7 +78,7 @@ const maxShownBytes = 256;
 const tlvNames: ReadonlyMap<number, string> = new Map([
   [0x01, "alpn"],
   [0x02, "authority"],
-  [0x05, "unique_id"],
+  [uniqueIdType, "unique_id"],
   [0x20, "ssl"],
   [0x30, "netns"],
 ]);

@@ -11,3 +11,13 @@ export function interfaceNames(): ReadonlySet<string> {
     return new Set(Object.keys(networkInterfaces()));
   }
 }
+
+/** Their addresses, canonical and without a zone; none where the machine does not tell. */
+export function ownAddresses(): ReadonlySet<string> {
+  try {
+    const known = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+    return new Set(known.map(({ address }) => address.replace(/%.*$/, "")));
+  } catch {
+    return new Set();
+  }
+}

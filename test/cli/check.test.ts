@@ -1,6 +1,7 @@
 /** `tcpwrapd check`: the form of its lines, its exit statuses, and what only the machine can tell. */
 import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { CODES } from "../../src/access/codes.ts";
@@ -117,6 +118,12 @@ test("check --json prints one object with everything that the lines have", async
 
 const sshd = 'services:\n  sshd:\n    listen: ["127.0.0.1:2022"]\n    backend: 127.0.0.1:2222\n';
 
+/** Where there is no network, loopback has to do. */
+const ownAddress =
+  Object.values(networkInterfaces())
+    .flatMap((all) => all ?? [])
+    .find(({ family, internal }) => family === "IPv4" && !internal)?.address ?? "127.0.0.1";
+
 const rows: [what: string, files: Files, lines: RegExp[], status: number][] = [
   [
     "a configuration with a misspelt key",
@@ -158,6 +165,27 @@ const rows: [what: string, files: Files, lines: RegExp[], status: number][] = [
     "H10: so too by any address",
     { ...clean, yaml: sshd.replace("127.0.0.1:2022", "[::]:2222") },
     [/error backend-is-listener/],
+    2,
+  ],
+  [
+    "H10: so too by an address of this machine, where we listen on all",
+    {
+      ...clean,
+      yaml: sshd.replace("127.0.0.1:2022", "0.0.0.0:2222").replace("127.0.0.1:2222", `${ownAddress}:2222`),
+    },
+    [/error backend-is-listener/],
+    2,
+  ],
+  [
+    "H10: two services that lead to each other",
+    {
+      ...clean,
+      yaml: `${sshd.replace("127.0.0.1:2022", "0.0.0.0:2022")}  other:\n    listen: ["0.0.0.0:2222"]\n    backend: ${ownAddress}:2022\n`,
+    },
+    [
+      /^t\.yaml:4:14: error backend-is-listener: .* is where "other" listens itself; /,
+      /^t\.yaml:7:14: error backend-is-listener: .* is where "sshd" listens itself; /,
+    ],
     2,
   ],
   [

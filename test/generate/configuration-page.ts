@@ -58,6 +58,13 @@ long as its record says, between a second and an hour. IPv4 addresses are tried 
 other's is used 200 ms later. When DNS does not answer at all, the last answer goes on for up to a day: the first connection waits 200 ms for a new
 one, those after it do not wait, and DNS is asked every 5 s. A name that has never had an answer fails after 4 s.
 
+## PROXY headers
+
+With \`send: v2\` the header carries the \`id\` of the connection's records as its unique id. A service that believes our own address (\`acceptFrom\`)
+finds out by it that a connection has come through the service before: that is a loop, and it is refused with the reason \`error\` and a
+\`detail\` that begins with \`loop\`. Each worker knows the ids of its own connections, so with several a loop may go round a few times. \`check\` finds
+backends that are listeners of ours beforehand, by address and port (\`backend-is-listener\`).
+
 ## UDP services
 
 \`\`\`yaml
