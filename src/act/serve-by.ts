@@ -21,7 +21,8 @@ export async function serveBy(
   options: { readonly programs: Programs; readonly signal?: AbortSignal },
 ): Promise<ProgramEnd> {
   // Bytes in our memory cannot be put back into the kernel: the program would start in the middle of the conversation.
-  if (client.readableLength > 0) throw new Error("bytes of the client have been read already");
+  if (client.readableLength > 0)
+    throw new Error("the client spoke first, and what it said has been read in search of a PROXY header");
   if (client.writableLength > 0) throw new Error("bytes for the client are still unsent");
   const running = await options.programs.start({ ...program, connection: client });
   client.destroy();

@@ -46,6 +46,11 @@ export const CHECK_CODES = {
     severity: "warning",
     meaning: "sshd does not speak the PROXY protocol: it takes the header for a broken client.",
   },
+  "twist-behind-proxy": {
+    severity: "warning",
+    meaning:
+      "A rule twists the clients of a service behind PROXY headers: one that speaks first is reset, not served.",
+  },
   "source-package": { severity: "error", meaning: "source: client needs the package koffi." },
   "source-capability": { severity: "error", meaning: "source: client needs CAP_NET_RAW." },
   "source-route": {

@@ -13,6 +13,7 @@ import { checkConfiguration, type Locate } from "./check-configuration.ts";
 import { checkFiles } from "./check-files.ts";
 import { checkNames } from "./check-names.ts";
 import { type CheckReport, printReport, printReportJson } from "./check-print.ts";
+import { checkTwists } from "./check-twist.ts";
 import type { AddCommand, Io } from "./io.ts";
 import {
   ConfigurationError,
@@ -103,6 +104,7 @@ async function checkAll(
       [
         ...loaded.diagnostics.map(withMeant),
         ...files,
+        ...checkTwists(tables, settings.services),
         ...(flags.resolve ? await checkNames(tables, settings) : []),
       ],
       order,

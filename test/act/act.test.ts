@@ -147,7 +147,8 @@ test("twist of a client whose bytes we have read already fails: the command woul
   stage.accepted.read(0);
   await once(stage.accepted, "readable");
   const acted = await stage.act(twisted(command("cat")));
-  assert.deepEqual(acted, { kind: "failed", detail: "twist: bytes of the client have been read already" });
+  const detail = "twist: the client spoke first, and what it said has been read in search of a PROXY header";
+  assert.deepEqual(acted, { kind: "failed", detail });
 });
 
 test("spawn runs beside the connection and never delays it", async (t) => {

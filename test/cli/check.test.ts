@@ -213,6 +213,19 @@ const rows: [what: string, files: Files, lines: RegExp[], status: number][] = [
     1,
   ],
   [
+    "twist for clients who come behind PROXY headers",
+    {
+      allow: "ALL: 192.0.2.\n",
+      deny: "vsftpd: 10. : twist /bin/echo no\nALL EXCEPT vsftpd: 10. : twist /bin/echo no\nALL: ALL\n",
+      yaml: `${sshd.replace("backend", "proxyProtocol: {acceptFrom: [10.0.0.0/8]}\n    backend")}  vsftpd:\n    listen: ["127.0.0.1:2021"]\n    backend: 127.0.0.1:2121\n`,
+    },
+    [
+      /^hosts\.deny:2:1: warning twist-behind-proxy: twist for "sshd", whose clients come behind PROXY headers: .*; write deny/,
+      /^0 errors, 1 warning/,
+    ],
+    1,
+  ],
+  [
     "banners that are not there",
     { ...clean, allow: "sshd: 10. : banners FOLDER/none\n" },
     [/^hosts\.allow:1:1: warning banners-missing: there is no directory "none"$/],

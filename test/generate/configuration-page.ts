@@ -60,6 +60,11 @@ one, those after it do not wait, and DNS is asked every 5 s. A name that has nev
 
 ## PROXY headers
 
+With \`proxyProtocol.acceptFrom\` a client is who the header says, for the tables and in the records. What a client has said behind the
+header has been read with it, and cannot be given to another program with the socket: \`exec\` is an error on such a service, and a rule with
+\`twist\` serves only clients that wait for the server to speak; one that speaks first is reset (\`internal\`, with a \`detail\`). \`check\` warns of such
+rules (\`twist-behind-proxy\`).
+
 With \`send: v2\` the header carries the \`id\` of the connection's records as its unique id. A service that believes our own address (\`acceptFrom\`)
 finds out by it that a connection has come through the service before: that is a loop, and it is refused with the reason \`error\` and a
 \`detail\` that begins with \`loop\`. Each worker knows the ids of its own connections, so with several a loop may go round a few times. \`check\` finds
