@@ -1,6 +1,5 @@
 /** The life of one client of a UDP service, from its first datagram to its last record: what connection.ts is for TCP. */
 
-import { isIP } from "node:net";
 import type { Effect, Request, RuleReference } from "./access/types.ts";
 import type { Spawns } from "./act/spawn.ts";
 import { type Decision, DecisionTimeout, judge, type JudgePorts, warner } from "./judge.ts";
@@ -10,7 +9,8 @@ import type { Entry } from "./record/entry.ts";
 import { sourceOf } from "./record/flood.ts";
 import type { Journal } from "./record/journal.ts";
 import type { UdpArrival } from "./relay/udp.ts";
-import type { UdpEndpoint } from "./relay/udp-session.ts";
+import { DialError, findAddresses } from "./relay/dial.ts";
+import { abortCause } from "./relay/relay.ts";
 import type { UdpService } from "./service.ts";
 import type { Session, Sessions } from "./sessions.ts";
 
@@ -63,8 +63,7 @@ export async function serveDatagrams(
     if (isServed) nameLater(client, decision);
     if (isServed) await join(client);
   } catch (cause) {
-    if (cause instanceof DecisionTimeout) entry.refused({ reason: "timeout", detail: cause.message });
-    else entry.failed(cause);
+    recordFailure(cause, client);
   } finally {
     place?.leave();
     entry.close();
@@ -154,24 +153,22 @@ function nameLater({ ports, entry }: Client, { request }: { readonly request: Re
 
 /** Joins an allowed client to its service, to the end of the session. */
 async function join({ arrival, service, entry, session }: Client): Promise<void> {
-  const backend = await findBackend(service);
-  if (typeof backend === "string")
-    return entry.ended({ upBytes: 0, downBytes: 0, cause: "backend_unreachable", detail: backend });
-  const { idleMs } = service;
-  const end = await arrival.join({ backend, idleMs, signal: session.cut.signal });
-  const isSilent = end.cause === "idle_timeout" && end.downBytes === 0;
-  const detail = session.detail ?? end.detail ?? (isSilent ? "the backend has not answered" : undefined);
-  entry.ended({ ...end, detail });
+  const { backend, resolve, connectTimeoutMs, idleMs } = service;
+  const finding = { resolve, connectTimeoutMs, signal: session.cut };
+  const [address] = await findAddresses(backend.host, finding);
+  const joined = { backend: { address, port: backend.port }, idleMs, signal: session.cut.signal };
+  const end = await arrival.join(joined);
+  entry.ended({ ...end, detail: session.detail ?? end.detail });
 }
 
-/** The backend's first address, or why there is none. */
-async function findBackend({ backend, resolve }: UdpService): Promise<UdpEndpoint | string> {
-  const { host, port } = backend;
-  if (isIP(host) !== 0) return { address: host, port };
-  try {
-    const [address] = await resolve(host);
-    return address === undefined ? `${host} has no address` : { address, port };
-  } catch (cause) {
-    return `${host}: ${cause instanceof Error ? cause.message : String(cause)}`;
+function recordFailure(cause: unknown, { entry, session }: Client): void {
+  if (cause instanceof DialError) {
+    entry.ended({ upBytes: 0, downBytes: 0, cause: cause.endCause, detail: cause.message });
+  } else if (cause instanceof DecisionTimeout) {
+    entry.refused({ reason: "timeout", detail: cause.message });
+  } else if (session.cut.aborted) {
+    entry.ended({ upBytes: 0, downBytes: 0, cause: abortCause(session.cut), detail: session.detail });
+  } else {
+    entry.failed(cause);
   }
 }

@@ -39,6 +39,8 @@ export interface UdpService {
   readonly resolve: BackendNames["resolve"];
   /** The backend as records name it. */
   readonly targetText: string;
+  /** To find its address. */
+  readonly connectTimeoutMs: number;
   /** Never 0. */
   readonly idleMs: number;
   /** Everything between the first datagram and the verdict. */

@@ -104,6 +104,24 @@ export async function dial(backend: BackendAddress, options: DialOptions): Promi
   throw new DialError(failure(failed, signal), tried, failed.error);
 }
 
+/**
+ * The addresses of a backend's host in the order in which they are to be tried; a numeric one is its own.
+ *
+ * @param options the limit, and what else ends the search
+ * @throws DialError where there is none
+ */
+export async function findAddresses(
+  host: string,
+  options: Pick<DialOptions, "connectTimeoutMs" | "signal" | "resolve">,
+): Promise<readonly [string, ...string[]]> {
+  if (isIP(host) !== 0) return [host];
+  const found = await resolveInTime(host, options);
+  const failed = "code" in found ? found : noAddress;
+  const [first, ...more] = "code" in found ? [] : found;
+  if (first !== undefined) return [first, ...more];
+  throw new DialError(failure(failed, options.signal), [`${host} ${failed.code}`], failed.error);
+}
+
 type Target = { readonly host: string; readonly port: number } | { readonly path: string };
 
 interface Failed {
@@ -124,19 +142,24 @@ function findTargets(backend: BackendAddress, options: DialOptions): Targets | P
   return isIP(host) === 0 ? resolveTargets(host, port, options) : known({ host, port });
 }
 
+const noAddress: Failed = { code: "ENOTFOUND" };
+
 function known(target: Target): Targets {
-  return { targets: [target], tried: [], failed: { code: "ENOTFOUND" } };
+  return { targets: [target], tried: [], failed: noAddress };
 }
 
 async function resolveTargets(host: string, port: number, options: DialOptions): Promise<Targets> {
   const found = await resolveInTime(host, options);
   if ("code" in found) return { targets: [], tried: [`${host} ${found.code}`], failed: found };
   const targets = found.map((address) => ({ host: address, port }));
-  return { targets, tried: [], failed: { code: "ENOTFOUND" } };
+  return { targets, tried: [], failed: noAddress };
 }
 
 /** Stops waiting when patience ends, whatever the resolver goes on to do. */
-async function resolveInTime(host: string, options: DialOptions): Promise<readonly string[] | Failed> {
+async function resolveInTime(
+  host: string,
+  options: Pick<DialOptions, "connectTimeoutMs" | "signal" | "client" | "resolve">,
+): Promise<readonly string[] | Failed> {
   const stop = new AbortController();
   const resolve = options.resolve ?? resolveBySystem;
   return await new Promise((settle) => {

@@ -48,12 +48,13 @@ export class UdpFront {
     return this.#state === "open";
   }
 
-  /** Sends to the client; what there is no room for is lost, as datagrams are. */
-  send(datagram: Buffer): void {
-    if (this.#socket.getSendQueueSize() >= maxQueuedBytes) return;
+  /** Sends to the client; false where there is no room: then it is lost, as datagrams are. */
+  send(datagram: Buffer): boolean {
+    if (this.#socket.getSendQueueSize() >= maxQueuedBytes) return false;
     this.#socket.send(datagram, (error) => {
       if (error) this.#failed(error);
     });
+    return true;
   }
 
   close(): void {

@@ -21,8 +21,8 @@ export interface UdpSessionOptions {
   readonly backend: UdpEndpoint;
   /** The session ends after so long without a datagram either way. */
   readonly idleMs: number;
-  /** Sends a datagram of the backend to the client. */
-  readonly answer: (datagram: Buffer) => void;
+  /** Sends a datagram of the backend to the client; false where there is no room for it, or no way any more. */
+  readonly answer: (datagram: Buffer) => boolean;
   /** Called once. */
   readonly ended: (end: UdpEnd) => void;
 }
@@ -54,7 +54,12 @@ export class UdpSession {
     this.#options = options;
     this.#backendAddress = isV6 ? canonical(address) : address;
     this.#socket = createSocket({ type: isV6 ? "udp6" : "udp4", recvBufferSize: 2 ** 18 });
-    this.#idle = new IdleWatch(options.idleMs, () => this.close("idle_timeout"));
+    this.#idle = new IdleWatch(options.idleMs, () =>
+      this.close(
+        "idle_timeout",
+        this.#backendPort === undefined ? "the backend has not answered" : undefined,
+      ),
+    );
     this.#socket.on("message", (datagram, from) => this.#receive(datagram, from));
     // Before it is bound, what is wrong is on our side: no descriptors, no ports.
     this.#socket.on("error", ({ message }) =>
@@ -114,8 +119,7 @@ export class UdpSession {
     this.#backendPort ??= from.port;
     if (from.port !== this.#backendPort) return;
     this.#idle.touch();
-    this.#downBytes += datagram.length;
-    this.#options.answer(datagram);
+    if (this.#options.answer(datagram)) this.#downBytes += datagram.length;
   }
 }
 

@@ -35,7 +35,7 @@ export interface UdpListenerOptions {
   readonly server: UdpEndpoint;
   /** Serves one client to its end, or refuses it by not joining it; never rejects. */
   readonly serve: (arrival: UdpArrival) => Promise<void>;
-  /** Hears of a datagram that was dropped for want of room. */
+  /** Hears of a datagram that was dropped, either way, for want of room. */
   readonly onDropped?: () => void;
 }
 
@@ -154,8 +154,9 @@ export class UdpListener {
             backend,
             idleMs,
             answer: (datagram) => {
-              if (front.isOpen) front.send(datagram);
-              else this.#answer(datagram, client);
+              const isSent = front.isOpen ? front.send(datagram) : this.#answer(datagram, client);
+              if (!isSent) this.#options.onDropped?.();
+              return isSent;
             },
             ended: (end) => {
               signal.removeEventListener("abort", cut);
@@ -180,11 +181,12 @@ export class UdpListener {
     this.#closeWhenDone();
   }
 
-  #answer(datagram: Buffer, { address, port }: UdpEndpoint): void {
-    if (this.#isClosed) return;
-    if (this.#socket.getSendQueueSize() >= maxQueuedBytes) return this.#options.onDropped?.();
+  /** By the common socket; false where there is no room, or it is closed. */
+  #answer(datagram: Buffer, { address, port }: UdpEndpoint): boolean {
+    if (this.#isClosed || this.#socket.getSendQueueSize() >= maxQueuedBytes) return false;
     // What cannot be sent is lost, as datagrams are; who wrote to us hears it from its own time limit.
     this.#socket.send(datagram, port, address, () => undefined);
+    return true;
   }
 
   #refuse(key: string): void {

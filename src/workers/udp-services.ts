@@ -34,6 +34,7 @@ function udpServiceOf(name: string, settings: ServiceSettings, resolve: BackendN
     backend,
     resolve,
     targetText: printEndpoint(backend),
+    connectTimeoutMs: settings.connectTimeout,
     idleMs: settings.idleTimeout === 0 ? udpIdleMs : settings.idleTimeout,
     decisionMs: settings.decisionTimeout,
     maxConnections: settings.maxConnections,

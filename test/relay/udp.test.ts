@@ -7,7 +7,7 @@ import { test, type TestContext } from "node:test";
 
 import { bindSocket } from "../../src/platform/bound-sockets.ts";
 import { type UdpArrival, UdpListener, type UdpListenerOptions } from "../../src/relay/udp.ts";
-import type { UdpEnd, UdpEndpoint } from "../../src/relay/udp-session.ts";
+import { type UdpEnd, type UdpEndpoint, UdpSession } from "../../src/relay/udp-session.ts";
 
 interface Lab {
   readonly listener: UdpListener;
@@ -270,3 +270,29 @@ test("a listener that closes lets nobody new in, and serves the sessions that ar
   assert.deepEqual(await answered, { text: "answer", port });
   assert.equal(judged.length, 1);
 });
+
+for (const [isSent, downBytes] of [
+  [true, 6],
+  [false, 0],
+] as const)
+  test(`bytes of an answer that is ${isSent ? "sent" : "dropped"} on the way to the client are ${isSent ? "" : "not "}counted`, async (t) => {
+    const backend = await open(t);
+    const heard = next(backend);
+    let answered = (): void => {};
+    const answering = new Promise<void>((resolve) => (answered = resolve));
+    const ends: UdpEnd[] = [];
+    const session = new UdpSession({
+      backend: { address: "127.0.0.1", port: backend.address().port },
+      idleMs: 60_000,
+      answer: () => {
+        answered();
+        return isSent;
+      },
+      ended: (end) => ends.push(end),
+    });
+    session.send(Buffer.from("question"));
+    backend.send("answer", (await heard).port, "127.0.0.1");
+    await answering;
+    session.close("kicked");
+    assert.deepEqual(ends, [{ upBytes: 8, downBytes, cause: "kicked" }]);
+  });
