@@ -4,13 +4,14 @@ import type { Effect, Request, RuleReference } from "./access/types.ts";
 import type { Spawns } from "./act/spawn.ts";
 import { type Decision, DecisionTimeout, judge, type JudgePorts, warner } from "./judge.ts";
 import type { Limits, Place } from "./listen/limits.ts";
+import type { Programs } from "./platform/commands.ts";
 import { startDeadline } from "./platform/deadline.ts";
 import type { Entry } from "./record/entry.ts";
 import { sourceOf } from "./record/flood.ts";
 import type { Journal } from "./record/journal.ts";
-import type { UdpArrival } from "./relay/udp.ts";
 import { DialError, findAddresses } from "./relay/dial.ts";
 import { abortCause } from "./relay/relay.ts";
+import type { UdpArrival } from "./relay/udp.ts";
 import type { UdpService } from "./service.ts";
 import type { Session, Sessions } from "./sessions.ts";
 
@@ -22,6 +23,8 @@ export interface DatagramPorts extends JudgePorts {
   /** Sessions of one source and service. */
   readonly sources: Limits;
   readonly spawns: Spawns;
+  /** Starts the programs of a service, no faster than it may. */
+  readonly programsOf: (service: string) => Programs;
   readonly processId: number;
   readonly sessions: Sessions;
 }
@@ -124,11 +127,13 @@ function record(client: Client, { verdict, request, generation }: Decision): boo
  * `keepalive` and `linger` have no meaning without a connection, and libwrap's banner goes nowhere: its write(2) on the unconnected
  * socket fails in silence. We say so.
  */
-function carryOut({ entry, ports }: Client, effects: readonly Effect[], rule?: RuleReference): void {
+function carryOut({ entry, ports, service }: Client, effects: readonly Effect[], rule?: RuleReference): void {
   const warn = warner(entry, ports);
+  const programs = ports.programsOf(service.name);
   let spawned: Promise<void> | undefined;
   for (const effect of effects) {
-    if (effect.kind === "spawn") spawned = ports.spawns.start(effect.command, warn, spawned);
+    if (effect.kind === "spawn")
+      spawned = ports.spawns.start(effect.command, { programs, warn, before: spawned });
     if (effect.kind === "banners")
       warn(`banners: not sent on a UDP service (${rule === undefined ? "" : `${rule.file}:${rule.line}`})`);
   }

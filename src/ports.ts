@@ -5,6 +5,7 @@ import type { Lingers } from "./act/linger.ts";
 import { findFact, type JudgePorts, warner } from "./judge.ts";
 import type { Limits } from "./listen/limits.ts";
 import type { BareAccess } from "./platform/node-handle.ts";
+import type { Programs } from "./platform/commands.ts";
 import type { Wire } from "./platform/wire.ts";
 import type { Entry } from "./record/entry.ts";
 import type { Journal } from "./record/journal.ts";
@@ -17,7 +18,9 @@ import type { Session, Sessions } from "./sessions.ts";
 export interface SharedPorts extends JudgePorts {
   readonly journal: Journal;
   readonly limits: Limits;
-  readonly act: Omit<ActPorts, "refusal" | "findFact" | "warn" | "signal">;
+  readonly act: Omit<ActPorts, "programs" | "refusal" | "findFact" | "warn" | "signal">;
+  /** Starts the programs of a service, no faster than it may. */
+  readonly programsOf: (service: string) => Programs;
   readonly lingers: Lingers;
   readonly keepAlives: KeepAlives;
   readonly relay: Relay;
@@ -42,6 +45,7 @@ export function portsOfAct(connection: Connection): ActPorts {
   const { service, ports, entry, session } = connection;
   return {
     ...ports.act,
+    programs: ports.programsOf(service.name),
     refusal: service.refusal,
     findFact: (fact, request) => findFact(connection, fact, request, session.cut.signal),
     warn: warner(entry, ports),

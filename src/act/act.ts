@@ -53,11 +53,13 @@ export async function act(
   request: Request,
   ports: ActPorts,
 ): Promise<Acted> {
+  const { programs, warn } = ports;
   let lingerSeconds: number | undefined;
   let spawned: Promise<void> | undefined;
   for (const effect of verdict.effects) {
     if (effect.kind === "linger") lingerSeconds = effect.seconds;
-    else if (effect.kind === "spawn") spawned = ports.spawns.start(effect.command, ports.warn, spawned);
+    else if (effect.kind === "spawn")
+      spawned = ports.spawns.start(effect.command, { programs, warn, before: spawned });
     else {
       const failure = await carryOut(effect, client, request, ports);
       if (failure !== undefined) return fail(client, failure);

@@ -11,11 +11,9 @@ import { shellProgram } from "./shell.ts";
  * Bounded in number for the whole daemon.
  */
 export class Spawns {
-  readonly #programs: Programs;
   readonly #room: Room;
 
-  constructor(options: { readonly programs: Programs; readonly maxRunning: number }) {
-    this.#programs = options.programs;
+  constructor(options: { readonly maxRunning: number }) {
     this.#room = new Room(options.maxRunning);
   }
 
@@ -27,16 +25,28 @@ export class Spawns {
   /**
    * Starts one command and does not wait for it.
    *
-   * @param warn is told when it could not be started, which changes nothing for the connection
-   * @param before the command of the same rule that must have ended first
+   * @param how.programs who starts it
+   * @param how.warn is told when it could not be started, which changes nothing for the connection
+   * @param how.before the command of the same rule that must have ended first
    * @returns resolves when it has ended, or could not be started; never rejects
    */
-  async start(command: Command, warn: (message: string) => void, before?: Promise<void>): Promise<void> {
+  async start(
+    command: Command,
+    {
+      programs,
+      warn,
+      before,
+    }: {
+      readonly programs: Programs;
+      readonly warn: (message: string) => void;
+      readonly before?: Promise<void> | undefined;
+    },
+  ): Promise<void> {
     if (!this.#room.take())
       return warn(`spawn "${command.line}": too many commands are running, not started`);
     try {
       if (before !== undefined) await before;
-      const running = await this.#programs.start({ ...shellProgram(command), ignoresHangup: true });
+      const running = await programs.start({ ...shellProgram(command), ignoresHangup: true });
       await running.ended;
     } catch (error) {
       warn(`spawn "${command.line}": ${reasonOf(error)}`);

@@ -33,6 +33,23 @@ export function limitStarts(programs: Programs, rate: StartRate, now: () => numb
   };
 }
 
+/**
+ * The same for each of several services, each with its own rate: a flood at one of them costs the others no program.
+ *
+ * @returns gives the programs of a service; it keeps a few bytes for every name that it was ever asked for
+ */
+export function limitStartsOfEach(programs: Programs, rate: StartRate): (service: string) => Programs {
+  const limited = new Map<string, Programs>();
+  return (service) => {
+    let own = limited.get(service);
+    if (own === undefined) {
+      own = limitStarts(programs, rate);
+      limited.set(service, own);
+    }
+    return own;
+  };
+}
+
 function monotonic(): number {
   return performance.now();
 }

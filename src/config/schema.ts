@@ -252,7 +252,9 @@ export const schema = z.strictObject({
         .int()
         .positive()
         .default(3000)
-        .describe("programs that exec, twist, spawn and aclexec may start"),
+        .describe(
+          "programs that exec, twist and spawn may start for each service, and as many that aclexec may start for all of them",
+        ),
     })
     .prefault({}),
   process: z

@@ -7,7 +7,7 @@ import { Aclexecs } from "../act/aclexec.ts";
 import { Lingers } from "../act/linger.ts";
 import { Refusals } from "../act/refuse.ts";
 import { Spawns } from "../act/spawn.ts";
-import { limitStarts } from "../act/start-rate.ts";
+import { limitStarts, limitStartsOfEach } from "../act/start-rate.ts";
 import { type Generation, LiveTables, type TablesChange } from "../config/live.ts";
 import { strictOf } from "../config/strict.ts";
 import { serve } from "../connection.ts";
@@ -51,7 +51,7 @@ export interface WorkerOptions {
   readonly onTables: (news: TablesNews) => void;
 }
 
-/** Bounds of what rules can make us do; each is for a whole worker. */
+/** Bounds of what rules can make us do; each is for a whole worker, but `startBurst`, which is for each service. */
 const bounds = {
   aclexec: { maxRunning: 64 },
   spawn: { maxRunning: 256 },
@@ -341,21 +341,22 @@ export class Worker {
   }
 
   #portsOf({ settings }: Policy, tables: LiveTables, lookups: Lookups): SharedPorts {
-    const { journal, relay, processId } = this.#options;
-    const programs = limitStarts(this.#options.programs, {
-      perMinute: settings.limits.startsPerMinute,
-      burst: bounds.startBurst,
-    });
+    const { journal, relay, processId, programs } = this.#options;
+    const rate = { perMinute: settings.limits.startsPerMinute, burst: bounds.startBurst };
     return {
       journal,
       limits: this.#limits,
       tables,
       lookups,
       ...this.#forwardPort(),
-      aclexecs: new Aclexecs({ programs, timeoutMs: settings.aclexec.timeout, ...bounds.aclexec }),
+      aclexecs: new Aclexecs({
+        programs: limitStarts(programs, rate),
+        timeoutMs: settings.aclexec.timeout,
+        ...bounds.aclexec,
+      }),
+      programsOf: limitStartsOfEach(programs, rate),
       act: {
-        programs,
-        spawns: new Spawns({ programs, ...bounds.spawn }),
+        spawns: new Spawns(bounds.spawn),
         refusals: this.#refusals,
         bannerLimits: bounds.banner,
         keepAliveMs: bounds.keepAliveMs,

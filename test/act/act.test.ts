@@ -45,7 +45,7 @@ async function setUp(t: TestContext): Promise<Stage> {
   t.after(() => refusals.close());
   const ports: ActPorts = {
     programs: localPrograms,
-    spawns: new Spawns({ programs: localPrograms, maxRunning: 10 }),
+    spawns: new Spawns({ maxRunning: 10 }),
     refusals,
     refusal: "reset",
     findFact: async (fact, asked) =>
@@ -154,7 +154,7 @@ test("twist of a client whose bytes we have read already fails: the command woul
 test("spawn runs beside the connection and never delays it", async (t) => {
   const stage = await setUp(t);
   const [started, go] = [join(stage.folder, "started"), join(stage.folder, "go")];
-  const spawns = new Spawns({ programs: localPrograms, maxRunning: 10 });
+  const spawns = new Spawns({ maxRunning: 10 });
   // Waits until the verdict is out: were it waited for, neither would ever end.
   const line = `while ! test -e ${go}; do sleep 0.01; done; fds=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2); echo "$fds" > ${started}`;
   const acted = await stage.act(verdict("allow", { kind: "spawn", command: command(line) }), { spawns });
@@ -167,7 +167,7 @@ test("spawn runs beside the connection and never delays it", async (t) => {
 
 test("spawn is bounded in number, and says so", async (t) => {
   const stage = await setUp(t);
-  const spawns = new Spawns({ programs: localPrograms, maxRunning: 1 });
+  const spawns = new Spawns({ maxRunning: 1 });
   const effect: Effect = { kind: "spawn", command: command("sleep 0.1") };
   assert.deepEqual(await stage.act(verdict("allow", effect, effect), { spawns }), { kind: "relay" });
   assert.deepEqual(stage.warnings, ['spawn "sleep 0.1": too many commands are running, not started']);
@@ -176,7 +176,7 @@ test("spawn is bounded in number, and says so", async (t) => {
 
 test("spawn that cannot be started warns and changes nothing", async (t) => {
   const stage = await setUp(t);
-  const spawns = new Spawns({ programs: localPrograms, maxRunning: 1 });
+  const spawns = new Spawns({ maxRunning: 1 });
   const acted = await stage.act(
     verdict("allow", { kind: "spawn", command: command(":", { user: "nosuchuser" }) }),
     { spawns },

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { limitStarts, TooManyStarts } from "../../src/act/start-rate.ts";
+import { limitStarts, limitStartsOfEach, TooManyStarts } from "../../src/act/start-rate.ts";
 import type { Programs, Running } from "../../src/platform/commands.ts";
 
 const running: Running = {
@@ -34,4 +34,12 @@ test("C8: starts are limited to a burst, and then to a rate", async () => {
   now += 3_600_000;
   assert.equal(await tryTo(10), 3, "an hour of silence saves up no more than the burst");
   assert.equal(started, 7, "what is refused is not started");
+});
+
+test("C8: what one service starts is not held against another", async () => {
+  const programsOf = limitStartsOfEach({ start: async () => running }, { perMinute: 1, burst: 1 });
+  const program = { argv: ["/bin/true"] } as const;
+  assert.equal(await programsOf("ftpd").start(program), running);
+  await assert.rejects(programsOf("ftpd").start(program), TooManyStarts);
+  assert.equal(await programsOf("sshd").start(program), running);
 });

@@ -73,7 +73,7 @@ async function weMake(t: TestContext, folder: string): Promise<Made> {
   const { accepted, client } = await connectPair(t);
   const seen = readToEnd(client);
   const { tables } = loadTables({ allow: join(folder, "allow"), deny: "/dev/null", noMatch: "allow", read });
-  const spawns = new Spawns({ programs: localPrograms, maxRunning: 10 });
+  const spawns = new Spawns({ maxRunning: 10 });
   let request: Request = {
     daemon: "sshd",
     client: { address: "127.0.0.1", port: accepted.remotePort ?? 0 },
