@@ -14,9 +14,9 @@ import { finish, join } from "./join.ts";
 import { type Decision, DecisionTimeout, type FindClient, judge } from "./judge.ts";
 import { startDeadline } from "./platform/deadline.ts";
 import type { Wire } from "./platform/wire.ts";
-import type { Entry } from "./record/entry.ts";
 import { type Connection, portsOfAct, type SharedPorts } from "./ports.ts";
 import { DialError } from "./relay/dial.ts";
+import { abortCause } from "./relay/relay.ts";
 import type { Service } from "./service.ts";
 
 /**
@@ -51,7 +51,7 @@ export async function serve(client: Wire, service: Service, ports: SharedPorts):
     if (acted.lingerSeconds !== undefined) ports.lingers.watch(client.socket(), acted.lingerSeconds);
     await join(connection, decision.request);
   } catch (cause) {
-    recordFailure(cause, entry);
+    recordFailure(cause, connection);
   } finally {
     place?.leave();
     client.reset();
@@ -63,6 +63,12 @@ export async function serve(client: Wire, service: Service, ports: SharedPorts):
 /** Thrown when a PROXY header is missing, wrong, or sent by somebody who may not; the message says which. */
 class ProxyRefused extends Error {
   override readonly name = "ProxyRefused";
+  readonly reason: "error" | "timeout";
+
+  constructor(message: string, reason: "error" | "timeout" = "error") {
+    super(message);
+    this.reason = reason;
+  }
 }
 
 /** Undefined where nobody may announce clients. */
@@ -88,8 +94,12 @@ async function findAnnounced(
     signal,
   });
   signal.throwIfAborted();
-  if (arrival.kind === "refused") throw new ProxyRefused(arrival.message);
+  if (arrival.kind === "refused")
+    throw new ProxyRefused(arrival.message, arrival.fault === "timeout" ? "timeout" : "error");
   if (arrival.header.origin === "local") entry.markAsCheck(); // the proxy asks whether we are there, nobody comes in
+  session.cameThrough = ports.sessions.way(uniqueIdOf(arrival.header.tlvs) ?? "");
+  if (session.cameThrough.includes(service.name))
+    throw new ProxyRefused(`loop: the connection comes from us, by ${session.cameThrough.join(", ")}`);
   const tlvs = describeTlvs(arrival.header.tlvs);
   const proxy = tlvs.length === 0 ? peer.client : { ...peer.client, tlvs };
   return { ...announcedRequest(peer, arrival.header), proxy };
@@ -97,9 +107,6 @@ async function findAnnounced(
 
 /** How long a client that may not send a PROXY header is watched for one; its first bytes come with the handshake. */
 const strangerMs = 100;
-  session.cameThrough = ports.sessions.way(uniqueIdOf(arrival.header.tlvs) ?? "");
-  if (session.cameThrough.includes(service.name))
-    throw new ProxyRefused(`loop: the connection comes from us, by ${session.cameThrough.join(", ")}`);
 
 /** Writes the decision down before anything is done about it. */
 function record({ client, service, entry, session }: Connection, decision: Decision): void {
@@ -157,13 +164,15 @@ function resetAtOnce(client: Wire): Acted {
   return plainReset;
 }
 
-function recordFailure(cause: unknown, entry: Entry): void {
+function recordFailure(cause: unknown, { entry, session }: Connection): void {
   if (cause instanceof DialError) {
     entry.ended({ upBytes: 0, downBytes: 0, cause: cause.endCause, detail: cause.message });
   } else if (cause instanceof ProxyRefused) {
-    entry.refused({ reason: "error", detail: cause.message });
+    entry.refused({ reason: cause.reason, detail: cause.message });
   } else if (cause instanceof DecisionTimeout) {
     entry.refused({ reason: "timeout", detail: cause.message });
+  } else if (session.cut.aborted) {
+    entry.ended({ upBytes: 0, downBytes: 0, cause: abortCause(session.cut), detail: session.detail });
   } else {
     entry.failed(cause);
   }

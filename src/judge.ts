@@ -52,7 +52,7 @@ export class DecisionTimeout extends Error {
  * @param findClient absent = the peer is the client
  * @returns the decision itself where the tables are at rest and need nothing: most do, and a promise and a timer for each would
  *   cost more than the decision
- * @throws as the promise rejects: DecisionTimeout, and whatever `findClient` throws
+ * @throws as the promise rejects: DecisionTimeout, whatever `findClient` throws, and anything where the session is cut meanwhile
  */
 export function judge(judged: Judged, peer: Request, findClient?: FindClient): Decision | Promise<Decision> {
   if (findClient !== undefined) return judgeInTime(judged, peer, findClient);
@@ -80,7 +80,7 @@ async function judgeInTime(judged: Judged, peer: Request, findClient?: FindClien
       signal.throwIfAborted();
     }
   } catch (cause) {
-    if (!signal.aborted) throw cause;
+    if (!signal.aborted || session.cut.aborted) throw cause;
     throw new DecisionTimeout(`no verdict within ${decisionMs} ms`, { cause });
   } finally {
     clear();

@@ -4,6 +4,7 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { command, control } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
 
@@ -256,6 +257,47 @@ test("a decision that takes too long refuses, with the reason timeout", async (t
   });
   assert.equal((await talk(daemon.port("sshd"), { isHalfClosed: false })).end, "ECONNRESET");
   assert.equal((await daemon.find(({ event }) => event === "refuse")).reason, "timeout");
+  assert.equal(backend.connections, 0);
+});
+
+test("a client that is kicked, or met by the last stop, while it is being decided has a record that says so", async (t) => {
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: "127.0.0.1:1" },
+    allow: "sshd: ALL : aclexec sleep 30\n",
+    deny: "",
+  });
+  const undecided = async (): Promise<string> => {
+    await open(t, daemon.port("sshd"));
+    for (;;) {
+      const { body } = await control(daemon, "GET", "/v1/sessions");
+      const [first] = body["sessions"] as { readonly id: string }[];
+      if (first !== undefined) return first.id;
+    }
+  };
+  const kicked = await undecided();
+  assert.equal((await command(daemon, "kick", kicked)).status, 0);
+  const refuse = await daemon.find(({ event, id }) => event === "refuse" && id === kicked);
+  assert.deepEqual([refuse.reason, refuse.detail], ["error", "ended before a verdict: kicked"]);
+  const drained = await undecided();
+  daemon.process.kill("SIGTERM");
+  await daemon.find(({ event }) => event === "draining");
+  daemon.process.kill("SIGTERM");
+  const last = await daemon.find(({ event, id }) => event === "refuse" && id === drained);
+  assert.deepEqual([last.reason, last.detail], ["error", "ended before a verdict: drain"]);
+});
+
+test("B14: a listed peer that sends no PROXY header is refused with the reason timeout", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: `names: {reverse: never}\nservices: {sshd: {listen: ["127.0.0.1:0"], backend: "${backend.address}", proxyProtocol: {acceptFrom: [127.0.0.1], timeout: 200ms}}}\n`,
+  });
+  assert.equal((await talk(daemon.port("sshd"), { isHalfClosed: false })).end, "ECONNRESET");
+  const refuse = await daemon.find(({ event }) => event === "refuse");
+  assert.deepEqual(
+    [refuse.reason, refuse.detail],
+    ["timeout", "no complete PROXY header within the time limit"],
+  );
   assert.equal(backend.connections, 0);
 });
 
