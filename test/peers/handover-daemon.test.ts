@@ -7,10 +7,12 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
 import { connect } from "node:net";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { before, test, type TestContext } from "node:test";
+import { command } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { talk } from "../support/peers.ts";
 import { needPrograms, run } from "../support/program.ts";
@@ -68,11 +70,30 @@ for (const [who, yaml] of starters) {
     assert.ok(Number(ended["durationMs"]) > 0);
   });
 
-  test(`C7: started by ${who}, a program's signal is in the record, and kick ends it`, async (t) => {
+  test(`C7: started by ${who}, a program's signal is in the record`, async (t) => {
     const daemon = await daemonWith(t, yaml, ["/bin/sh", "-c", "read word; kill -$word $$; sleep 60"]);
     await talk(daemon.port("ftpd"), { from: clientAddress, say: "ABRT\n" });
     assert.equal((await daemon.find(({ event }) => event === "end")).detail, "ended by SIGABRT");
   });
+
+  for (const [what, script, signal] of [
+    ["", "echo here; sleep 60", "SIGTERM"],
+    [" that ignores SIGTERM", 'trap "" TERM; echo here; sleep 60', "SIGKILL"],
+  ] as const)
+    test(`C7: started by ${who}, kick ends a program${what}, and its children, by ${signal}`, async (t) => {
+      const daemon = await daemonWith(t, yaml, ["/bin/sh", "-c", script]);
+      const { port, host } = { port: daemon.port("ftpd"), host: "127.0.0.1" };
+      const client = connect({ port, host, localAddress: clientAddress });
+      t.after(() => client.destroy());
+      const [said] = (await once(client, "data")) as [Buffer];
+      assert.equal(said.toString(), "here\n");
+      const { id = "" } = await daemon.find(({ event }) => event === "accept");
+      const closed = once(client, "close"); // only when the last process that has its socket has ended
+      assert.equal((await command(daemon, "kick", id)).status, 0);
+      const end = await daemon.find(({ event }) => event === "end");
+      assert.deepEqual([end.id, end.cause, end.detail], [id, "kicked", `ended by ${signal}`]);
+      await closed;
+    });
 
   test(`C7: started by ${who}, 100 programs leave no zombie and no descriptor, and two records each`, async (t) => {
     const daemon = await daemonWith(t, yaml, ["/bin/echo", "hello"]);
