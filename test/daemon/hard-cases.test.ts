@@ -408,6 +408,7 @@ test("H8: a backend that failed rests while another serves, and is preferred aga
   }
   assert.ok(Date.now() - failedAtMs > 4000);
   assert.equal(await answer(), "first");
+  await daemon.find(({ code }) => code === "backend-risen");
   const turns = daemon.records.filter(({ code }) => String(code).startsWith("backend-"));
   assert.deepEqual(
     turns.map(({ level, service, code }) => [level, service, code]),
