@@ -4,7 +4,7 @@ import type { Accounts } from "./tables.ts";
 import type { TableCode } from "./codes.ts";
 import { known } from "./expand.ts";
 import { wholeInt, wholeOctal } from "./numbers.ts";
-import { indexOutsideBrackets, readable, trim } from "./text.ts";
+import { fileName, indexOutsideBrackets, readable, trim } from "./text.ts";
 
 /** A problem with an option. A problem of severity "error" refuses the client. */
 export interface OptionProblem {
@@ -130,7 +130,7 @@ export const OPTIONS: readonly OptionRow[] = [
     const { late } = progress.request;
     progress.effects.push({
       kind: "banners",
-      directory: readable(value),
+      directory: fileName(value),
       ...(late !== undefined && { late }),
     });
     return undefined;
@@ -169,6 +169,7 @@ export const OPTIONS: readonly OptionRow[] = [
   row("group", "required", "NAME: group of the commands", setGroup),
 ];
 
+/** Node passes text to programs: bytes of a rule that are no UTF-8 are U+FFFD there (difference 11). */
 function command(line: string, progress: Progress): Command {
   const { umask, nice, user, group } = progress;
   return {

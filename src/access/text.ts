@@ -41,6 +41,19 @@ export function readable(text: string): string {
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
 }
 
+/**
+ * A string of bytes as the name of a file: UTF-8 decoded; where it is none, each byte above ASCII is a lone surrogate (U+DC80 to
+ * U+DCFF), so that two names never become one. `systemPath` turns them back.
+ */
+export function fileName(text: string): string {
+  const name = readable(text);
+  return name.includes("\ufffd") && asBytes(name) !== text ? text.replace(/[\x80-\xff]/g, toSurrogate) : name;
+}
+
+function toSurrogate(byte: string): string {
+  return String.fromCharCode(0xdc00 + byte.charCodeAt(0));
+}
+
 /** Characters of a word that a sentence quotes, and of the sentence. */
 const MOST_QUOTED = 200;
 const MOST_OF_A_SENTENCE = 1000;

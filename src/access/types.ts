@@ -92,8 +92,10 @@ export interface RuleReference {
 /** A side effect that a rule asks for, in the order of its options. `access/` only names it; `act/` does it. */
 export type Effect =
   | { readonly kind: "spawn"; readonly command: Command }
-  /** Bytes for the client: one file, read and expanded by the caller with `expand`. */
-  /** `late`: as `Request.late` at the place of the option. */
+  /**
+   * Bytes for the client: one file, read and expanded by the caller with `expand`. `directory`: as `fileName` writes it; `late`: as
+   * `Request.late` at the place of the option.
+   */
   | { readonly kind: "banners"; readonly directory: string; readonly late?: readonly LateFact[] }
   | { readonly kind: "keepalive" }
   /** After the end, unsent bytes get so many seconds, then a reset; 0 resets at once. */

@@ -61,7 +61,7 @@ export async function act(
     else if (effect.kind === "spawn")
       spawned = ports.spawns.start(effect.command, { programs, warn, before: spawned });
     else {
-      const failure = await carryOut(effect, client, request, ports);
+      const failure = await carryOut(effect, client, request, portsAt(verdict.rule, ports));
       if (failure !== undefined) return fail(client, failure);
     }
   }
@@ -74,6 +74,12 @@ export async function act(
   } catch (error) {
     return fail(client, `twist: ${reasonOf(error)}`);
   }
+}
+
+/** What is wrong with a banner is told with the place of its rule, as libwrap does. */
+function portsAt(rule: Verdict["rule"], ports: ActPorts): ActPorts {
+  if (rule === undefined) return ports;
+  return { ...ports, warn: (message) => ports.warn(`${rule.file}, line ${rule.line}: ${message}`) };
 }
 
 async function carryOut(

@@ -5,6 +5,8 @@ import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { expand, MAX_EXPANSION } from "../access/expand.ts";
 import type { Fact, Request } from "../access/types.ts";
+import { shownPath, systemPath } from "../platform/paths.ts";
+import { systemWords } from "../platform/system-error.ts";
 
 /** Finds one fact and gives the request with it; "unknown" at worst. */
 export type FindFact = (fact: Fact, request: Request) => Promise<Request>;
@@ -59,16 +61,17 @@ async function readBanner({
   }
   try {
     // O_NONBLOCK: a FIFO must not hold the thread that opens it.
-    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const file = await open(systemPath(path), constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      return await readBounded(file, path, maxBytes, warn);
+      return await readBounded(file, shownPath(path), maxBytes, warn);
     } finally {
       await file.close();
     }
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== "ENOENT") warn(`banners: ${message}`);
-    else if (!(await isDirectory(directory))) warn(`banners: ${directory}: no such directory`);
+    // No file for this daemon is no fault; no directory is one.
+    const isMissing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const fault = isMissing ? await faultOf(directory) : `${shownPath(path)}: ${systemWords(error)}`;
+    if (fault !== undefined) warn(`banners: ${fault}`);
     return undefined;
   }
 }
@@ -95,11 +98,13 @@ async function readBounded(
   return buffer.toString("latin1", 0, buffer.lastIndexOf("\n", maxBytes - 1) + 1);
 }
 
-async function isDirectory(path: string): Promise<boolean> {
+/** Why a path cannot be looked at; undefined where it can. */
+async function faultOf(path: string): Promise<string | undefined> {
   try {
-    return (await stat(path)).isDirectory();
-  } catch {
-    return false;
+    await stat(systemPath(path));
+    return undefined;
+  } catch (error) {
+    return `${shownPath(path)}: ${systemWords(error)}`;
   }
 }
 

@@ -4,10 +4,12 @@ import { type Stats, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { writtenOptions } from "../access/option-text.ts";
 import type { Table } from "../access/tables.ts";
+import { fileName, readable } from "../access/text.ts";
 import type { Diagnostic } from "../access/types.ts";
 import { look } from "../config/files.ts";
 import { findWriters } from "../config/writers.ts";
 import { findIdentity, type Identity } from "../platform/identity.ts";
+import { systemPath } from "../platform/paths.ts";
 import { isExecutable, remark } from "./check-configuration.ts";
 
 /** What `check` has read. */
@@ -75,7 +77,7 @@ function thingsMissing({ file, rules }: Table): Diagnostic[] {
     if (options === undefined) continue;
     for (const { keyword, value } of writtenOptions(options).written) {
       if (keyword === "banners" && value.startsWith("/") && !once(value, isDirectory)) {
-        found.push(remark("banners-missing", { file, line }, `there is no directory "${value}"`));
+        found.push(remark("banners-missing", { file, line }, `there is no directory "${readable(value)}"`));
       }
       if (keyword !== "spawn" && keyword !== "twist" && keyword !== "aclexec") continue;
       // Only what is plainly a path: the rest is the shell's.
@@ -88,12 +90,12 @@ function thingsMissing({ file, rules }: Table): Diagnostic[] {
 }
 
 function isDirectory(path: string): boolean {
-  return statOf(path)?.isDirectory() === true;
+  return statOf(fileName(path))?.isDirectory() === true;
 }
 
 function statOf(path: string): Stats | undefined {
   try {
-    return statSync(path, { throwIfNoEntry: false });
+    return statSync(systemPath(path), { throwIfNoEntry: false });
   } catch {
     return undefined; // that it cannot be read is told by who reads it
   }

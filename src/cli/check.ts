@@ -9,6 +9,7 @@ import { type Loaded, loadTables } from "../config/load.ts";
 import { nearest } from "../config/nearest.ts";
 import type { Settings } from "../config/schema.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
+import { shownPath } from "../platform/paths.ts";
 import { checkConfiguration, type Locate } from "./check-configuration.ts";
 import { checkFiles } from "./check-files.ts";
 import { checkNames } from "./check-names.ts";
@@ -96,7 +97,7 @@ async function checkAll(
     config: config?.name,
     user: settings.process.user,
   });
-  const order = [...(config === undefined ? [] : [config.name]), ...paths];
+  const order = [...(config === undefined ? [] : [config.name]), ...paths.map(shownPath)];
   const diagnostics = [
     ...before,
     ...(await checkConfiguration(settings, locate)),

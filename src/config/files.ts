@@ -3,6 +3,8 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
 import type { Source } from "../access/types.ts";
 import { ClockSteps } from "../platform/clock-steps.ts";
+import { systemPath } from "../platform/paths.ts";
+import { systemWords } from "../platform/system-error.ts";
 
 /**
  * What the kernel tells of the file that a path leads to; two equal ones mean the same content, after `racyMs`.
@@ -26,13 +28,13 @@ export type Looked = FileState | "missing" | { readonly unreadable: string };
 
 const noThrow = { throwIfNoEntry: false } as const;
 
-/** Looks at a path, symbolic links followed. */
+/** Looks at a path, symbolic links followed. Paths are for `systemPath`, here and below. */
 export function look(path: string): Looked {
   try {
-    const stats = statSync(path, noThrow);
+    const stats = statSync(systemPath(path), noThrow);
     return stats === undefined ? "missing" : stateOf(stats);
   } catch (cause) {
-    return { unreadable: reasonOf(cause) };
+    return { unreadable: systemWords(cause) };
   }
 }
 
@@ -63,12 +65,14 @@ export function readWhole(
   let descriptor: number;
   try {
     // A FIFO without a writer would block the open itself.
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    descriptor = openSync(systemPath(path), constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (cause) {
     if (isError(cause) && cause.code === "ENOENT") return { source: { kind: "missing" }, state: "missing" };
-    const reason = reasonOf(cause);
-    // A file that we may look at and not read stays so until it is touched; whatever else went wrong may be over the next time.
-    const state = isError(cause) && cause.code === "EACCES" ? look(path) : { unreadable: reason };
+    const reason = systemWords(cause);
+    // A file that we may look at and not read stays so until it is touched, and Node 24 calls a way through a file missing; whatever
+    // else went wrong may be over the next time.
+    const isForNow = !isError(cause) || (cause.code !== "EACCES" && cause.code !== "ENOTDIR");
+    const state = isForNow ? { unreadable: reason } : look(path);
     return { source: { kind: "unreadable", reason }, state };
   }
   try {
@@ -86,8 +90,8 @@ export function readWhole(
     return isWhole ? { source: { kind: "text", bytes }, state } : changedMeanwhile;
   } catch (cause) {
     return {
-      source: { kind: "unreadable", reason: reasonOf(cause) },
-      state: { unreadable: reasonOf(cause) },
+      source: { kind: "unreadable", reason: systemWords(cause) },
+      state: { unreadable: systemWords(cause) },
     };
   } finally {
     closeSync(descriptor);
@@ -116,7 +120,7 @@ const nullDevice = (1 << 8) | 3;
 /** The last two bytes of a file, fewer where it has fewer, none where it cannot be read. */
 export function readTail(path: string): Uint8Array {
   try {
-    const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const descriptor = openSync(systemPath(path), constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stats = fstatSync(descriptor);
       if (!stats.isFile()) return new Uint8Array();
@@ -193,15 +197,6 @@ function readBytes(descriptor: number, size: number): Uint8Array {
     filled += count;
   }
   return bytes.subarray(0, filled);
-}
-
-function reasonOf(cause: unknown): string {
-  const code = isError(cause) ? cause.code : undefined;
-  return code === "EACCES"
-    ? "permission denied"
-    : code === "ELOOP"
-      ? "too many symbolic links"
-      : (code ?? String(cause));
 }
 
 function isError(cause: unknown): cause is NodeJS.ErrnoException {

@@ -8,9 +8,12 @@ import { listOf, tableOf } from "../access/compiled.ts";
 import { criticise, type Criticism } from "../access/criticise.ts";
 import { checkOptions, placeProblem } from "../access/options.ts";
 import { parseNetgroups, type Netgroups } from "../access/netgroup.ts";
-import { byteString, readable, shorten } from "../access/text.ts";
+import { byteString, fileName, readable, shorten } from "../access/text.ts";
 
-/** Reads at most `maxBytes` of a file; whatever is no plain file, or is longer, is "unreadable". Never throws. */
+/**
+ * Reads at most `maxBytes` of a file, whose path is as `fileName` writes it; whatever is no plain file, or is longer, is "unreadable".
+ * Never throws.
+ */
 export type Read = (path: string, maxBytes: number) => Source;
 
 /** What is to be loaded. */
@@ -30,7 +33,10 @@ export interface LoadOptions {
 /** The tables in force after a load, and what a reload must look at. */
 export interface Loaded {
   readonly tables: Tables;
-  /** Every file that the tables depend on, the missing ones too: a change in one of them is a change of the tables. */
+  /**
+   * Every file that the tables depend on, the missing ones too: a change in one of them is a change of the tables. As
+   * `fileName` writes them: they need not be UTF-8.
+   */
   readonly paths: readonly string[];
   readonly allowRules: number;
   readonly denyRules: number;
@@ -218,9 +224,10 @@ class ListLoader {
 
   private load(path: string, place: Place): void {
     const name = readable(path);
+    const location = fileName(path);
     this.heights.set(path, 1);
-    this.paths.add(name);
-    const source = this.read(name, MAX_FILE_BYTES);
+    this.paths.add(location);
+    const source = this.read(location, MAX_FILE_BYTES);
     if (source.kind !== "text") {
       const reason = source.kind === "unreadable" ? source.reason : REASONS[source.kind];
       const code = source.kind === "missing" ? "list-missing" : "list-unreadable";

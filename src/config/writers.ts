@@ -3,7 +3,9 @@
 import { lstatSync, readlinkSync, type Stats } from "node:fs";
 import { dirname, join } from "node:path";
 import { CODES } from "../access/codes.ts";
+import { fileName } from "../access/text.ts";
 import type { Diagnostic } from "../access/types.ts";
+import { shownPath, systemPath } from "../platform/paths.ts";
 import { effectiveUser } from "../platform/process.ts";
 
 /** The codes of what is found here. */
@@ -16,7 +18,7 @@ const maxLinks = 40;
  * Finds every file, folder and symbolic link on the way to these paths that somebody else can change: not root, not the user
  * that we run as, and not `user`.
  *
- * @param paths those that are not absolute are no files
+ * @param paths for `systemPath`; those that are not absolute are no files
  * @param user a user who is trusted too
  * @returns one remark for each of them, on the first path that it leads to
  */
@@ -32,7 +34,7 @@ export function findWriters(paths: Iterable<string>, user?: number): Diagnostic[
       seen.add(step);
       const next = way[index + 1];
       const fault = faultOf(step, next === undefined || lookAt(next) !== undefined, trusted);
-      if (fault !== undefined) found.push({ file: path, line: 0, ...fault });
+      if (fault !== undefined) found.push({ file: shownPath(path), line: 0, ...fault });
     }
   }
   return found;
@@ -73,11 +75,12 @@ function* stepsTo(path: string): Generator<string> {
 }
 
 function faultOf(
-  path: string,
+  step: string,
   hasNext: boolean,
   trusted: ReadonlySet<number | undefined>,
 ): Omit<Diagnostic, "file" | "line"> | undefined {
-  const stats = lookAt(path);
+  const stats = lookAt(step);
+  const path = shownPath(step);
   if (stats === undefined) return undefined;
   if (!stats.isFile() && !stats.isDirectory() && !stats.isSymbolicLink()) return undefined;
   if (!trusted.has(stats.uid)) {
@@ -102,7 +105,7 @@ function remark(code: WritersCode, message: string, hint: string): Omit<Diagnost
 
 function lookAt(path: string): Stats | undefined {
   try {
-    return lstatSync(path, { throwIfNoEntry: false });
+    return lstatSync(systemPath(path), { throwIfNoEntry: false });
   } catch {
     return undefined; // that it cannot be read is told by who reads it
   }
@@ -110,7 +113,7 @@ function lookAt(path: string): Stats | undefined {
 
 function linkTarget(path: string): string | undefined {
   try {
-    return readlinkSync(path);
+    return fileName(readlinkSync(systemPath(path), "buffer").toString("latin1"));
   } catch {
     return undefined; // gone meanwhile
   }

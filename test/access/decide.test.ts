@@ -142,11 +142,11 @@ test("noMatch says what holds where no rule matches", () => {
 });
 
 test("a table that cannot be read: hosts.allow falls through, hosts.deny refuses, and both say why", () => {
-  const unreadable = { kind: "unreadable", reason: "permission denied" } as const;
+  const unreadable = { kind: "unreadable", reason: "Permission denied" } as const;
   const ofAllow = loadText("", "sshd: 10.\n", { "hosts.allow": unreadable });
   const passed = decide(ofAllow.tables, fresh);
   assert.equal(passed.kind, "allow");
-  const message = "cannot open hosts.allow: permission denied";
+  const message = "cannot open hosts.allow: Permission denied";
   assert.deepEqual(passed.kind === "allow" && passed.diagnostics.map((diagnostic) => diagnostic.message), [
     message,
   ]);

@@ -192,6 +192,14 @@ test("the text of a command is UTF-8 again", () => {
   assert.equal(twisted(`twist ${utf8}`)?.line, "echo caf\u00e9 host.test");
 });
 
+test("difference 11: a command gets U+FFFD for a byte that is no UTF-8, and so does its environment", () => {
+  assert.deepEqual(twisted("setenv A\xe4 \xe4: twist echo \xe4"), {
+    line: "echo \ufffd",
+    environment: { "A\ufffd": "\ufffd" },
+  });
+  assert.deepEqual(apply("banners /\xe4").effects, [{ kind: "banners", directory: "/\udce4" }]);
+});
+
 test("difference 7: twist works although we are resident", () => {
   const { verdict, twist } = apply("severity mail.info: twist /bin/echo %u\\: no");
   assert.deepEqual([verdict, twist?.line], ["twist", "/bin/echo bob: no"]);

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import {
   asBytes,
   byteString,
+  fileName,
   indexOutsideBrackets,
   isSpace,
   lowerCase,
@@ -38,6 +39,12 @@ for (const [bytes, text, because] of spellings) {
 test("bytes that are no UTF-8 are replaced where people read them", () => {
   assert.equal(readable("a\xffb"), "a\ufffdb");
   assert.equal(readable("\xe9"), "\ufffd");
+});
+
+test("two names of files are never one, whatever their bytes", () => {
+  const names = ["/a", "/caf\xc3\xa9", "/\xe4", "/\xe5", "/\xef\xbf\xbd", "/\xc3\xa9\xe4", "/\xed\xb3\xa4"];
+  assert.equal(new Set(names.map(fileName)).size, names.length);
+  assert.deepEqual(names.slice(0, 3).map(fileName), ["/a", "/café", "/\udce4"]);
 });
 
 test("lower case is that of A to Z, as in the C locale", () => {

@@ -202,6 +202,15 @@ test("banners come before what follows: the relay, the refusal, the command", as
   }
 });
 
+test("what is wrong with a banner is told with the place of its rule", async (t) => {
+  const stage = await setUp(t);
+  const allowed = verdict("allow", { kind: "banners", directory: "/no/such" });
+  await stage.act({ ...allowed, rule: { file: "/etc/hosts.allow", line: 3, index: 1 } });
+  assert.deepEqual(stage.warnings, [
+    "/etc/hosts.allow, line 3: banners: /no/such: No such file or directory",
+  ]);
+});
+
 test("A21: a client that does not take its banner is reset in time", async (t) => {
   const stage = await setUp(t);
   writeFileSync(join(stage.folder, "sshd"), "hello\n");

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { sendBanner } from "../../src/act/banners.ts";
 import type { BannerOutcome } from "../../src/act/banners.ts";
+import { fileName } from "../../src/access/text.ts";
 import type { Fact, Request } from "../../src/access/types.ts";
 import { connectPair, readToEnd } from "../support/pair.ts";
 import { scratchFolder } from "../support/scratch.ts";
@@ -98,7 +99,16 @@ test("banner: no file for the daemon is silent", async (t) => {
 
 test("banner: a directory that is not there warns", async (t) => {
   const { outcome, warnings } = await send(t, "/no/such");
-  assert.deepEqual([outcome, warnings], ["none", ["banners: /no/such: no such directory"]]);
+  assert.deepEqual([outcome, warnings], ["none", ["banners: /no/such: No such file or directory"]]);
+});
+
+test("banner: the path of its directory may be any bytes", async (t) => {
+  const folder = Buffer.from(join(scratchFolder(t), "b\xe4"), "latin1");
+  mkdirSync(folder);
+  writeFileSync(Buffer.concat([folder, Buffer.from("/sshd")]), "hello\n");
+  assert.equal((await send(t, fileName(folder.toString("latin1")))).text, "hello\r\n");
+  const { warnings } = await send(t, fileName("/no/such\xe4"));
+  assert.deepEqual(warnings, ["banners: /no/such\ufffd: No such file or directory"]);
 });
 
 test("banner: a daemon name with a slash leads nowhere", async (t) => {
@@ -129,7 +139,7 @@ test(
     chmodSync(join(folder, "sshd"), 0);
     const { outcome, warnings } = await send(t, folder);
     assert.equal(outcome, "none");
-    assert.match(warnings.join(), /EACCES/);
+    assert.match(warnings.join(), /^banners: \/.*\/sshd: Permission denied$/);
   },
 );
 

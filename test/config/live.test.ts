@@ -171,7 +171,7 @@ test("G7: live tables stay as they were when a table may not be read any more, a
     t.after(() => process.seteuid?.(0));
   }
   assert.equal(await verdictOf(live, "192.0.2.66"), "refuse");
-  assert.equal(changes.at(-1)?.kept?.message, "cannot read it: permission denied");
+  assert.equal(changes.at(-1)?.kept?.message, "cannot read it: Permission denied");
   assert.equal(live.fresh()?.number, 1, "it is the same file still");
   if (process.getuid?.() === 0) process.seteuid?.(0);
   chmodSync(deny, 0o644);

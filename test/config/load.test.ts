@@ -1,10 +1,15 @@
 /** What a pair of tables depends on, and what is said about it. */
 import assert from "node:assert/strict";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { decide } from "../../src/access/decide.ts";
 import type { Request } from "../../src/access/types.ts";
+import { isSameState, look, readWhole } from "../../src/config/files.ts";
 import { MAX_FILE_BYTES, MAX_NESTING, loadTables } from "../../src/config/load.ts";
+import { findWriters } from "../../src/config/writers.ts";
 import { loadText } from "../support/load-text.ts";
+import { scratchFolder } from "../support/scratch.ts";
 
 const request: Request = {
   daemon: "sshd",
@@ -81,6 +86,45 @@ test("a list that cannot be read is a warning and matches nothing", () => {
     [["list-unreadable", 'cannot open "/a": FIFO; it matches nothing']],
   );
   assert.equal(decide(tables, request).kind, "refuse");
+});
+
+test("the path of a list may be any bytes, and so may that of a list inside it", (t) => {
+  const folder = scratchFolder(t);
+  const path = (bytes: string): Buffer => Buffer.from(join(folder, bytes), "latin1");
+  mkdirSync(path("in\xff"));
+  symlinkSync(path("in\xff/\xe4"), path("link\xfe"));
+  writeFileSync(path("in\xff/\xe4"), path("inner\xe5"));
+  writeFileSync(path("inner\xe5"), "192.0.2.1 /no/such\xe6\n", "latin1");
+  writeFileSync(path("deny"), Buffer.concat([Buffer.from("ALL: "), path("link\xfe"), Buffer.from("\n")]));
+  const { tables, paths, diagnostics } = loadTables({
+    allow: join(folder, "allow"),
+    deny: join(folder, "deny"),
+    noMatch: "allow",
+    read: (name, maxBytes) => readWhole(name, maxBytes).source,
+  });
+  assert.equal(decide(tables, request).kind, "refuse");
+  assert.deepEqual(
+    diagnostics.map(({ file, message }) => `${file.replace(folder, "")}: ${message}`),
+    ['/inner\ufffd: cannot open "/no/such\ufffd": no such file; it matches nothing'],
+  );
+  const states = paths.map((name) => look(name) !== "missing");
+  assert.deepEqual(states, [false, true, true, true, false], "all of them can be watched");
+  assert.deepEqual(findWriters(paths), []);
+});
+
+test("why a file cannot be opened is said in the words of libwrap's log", (t) => {
+  const folder = scratchFolder(t);
+  writeFileSync(join(folder, "file"), "");
+  symlinkSync(join(folder, "circle"), join(folder, "circle"));
+  for (const [name, reason] of [
+    ["file/x", "Not a directory"],
+    ["n".repeat(300), "File name too long"],
+    ["circle", "Too many levels of symbolic links"],
+  ] as const) {
+    const { source, state } = readWhole(join(folder, name), 1);
+    assert.deepEqual(source, { kind: "unreadable", reason });
+    assert.ok(isSameState(state, look(join(folder, name))), "and it is not read again while nothing changes");
+  }
 });
 
 test("difference 8: a circle of lists is cut where it begins again; the rest of each list works", () => {

@@ -61,7 +61,7 @@ test("tables that the workers may not read refuse everybody, and say why", { ski
   });
   // The folder of a test belongs to root alone, so its tables cannot even be looked at.
   assert.equal((await talk(daemon.port("sshd"), { isHalfClosed: false })).end, "ECONNRESET");
-  assert.match(JSON.stringify(daemon.records.find(({ event }) => event === "tables")), /permission denied/);
+  assert.match(JSON.stringify(daemon.records.find(({ event }) => event === "tables")), /Permission denied/);
   chmodSync(daemon.folder, 0o755);
   const { text } = await talk(daemon.port("sshd"), { say: "readable now" });
   assert.equal(text, "readable now");

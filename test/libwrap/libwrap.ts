@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
+import { systemPath } from "../../src/platform/paths.ts";
 import type { Question } from "../support/random-tables.ts";
 
 /** What libwrap says to a question. */
@@ -47,11 +48,11 @@ export class Libwrap {
     return join(this.folder, name);
   }
 
-  /** Writes files of the folder, by path. */
+  /** Writes files of the folder, by path as `fileName` writes it. */
   write(files: Readonly<Record<string, string | Uint8Array>>): void {
     for (const [path, content] of Object.entries(files)) {
       mkdirSync(dirname(path), { recursive: true });
-      writeFileSync(path, content);
+      writeFileSync(systemPath(path), content);
     }
   }
 

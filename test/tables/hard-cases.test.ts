@@ -275,7 +275,7 @@ const cases: [id: string, because: string, asked: Case][] = [
     "A16",
     "a table that cannot be read refuses as hosts.deny",
     {
-      files: { "hosts.deny": { kind: "unreadable", reason: "permission denied" } },
+      files: { "hosts.deny": { kind: "unreadable", reason: "Permission denied" } },
       verdict: "refuse",
       said: ["hosts.deny:0 cannot-open"],
     },
@@ -284,7 +284,7 @@ const cases: [id: string, because: string, asked: Case][] = [
     "A16",
     "and goes on to hosts.deny as hosts.allow",
     {
-      files: { "hosts.allow": { kind: "unreadable", reason: "permission denied" } },
+      files: { "hosts.allow": { kind: "unreadable", reason: "Permission denied" } },
       deny: "sshd: 10.\n",
       verdict: "allow",
       said: ["hosts.allow:0 cannot-open"],
