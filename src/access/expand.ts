@@ -1,4 +1,5 @@
 /** %-expansions of commands, environment and banners, made harmless to a shell. */
+import { asBytes, lowerCase } from "./text.ts";
 import type { Endpoint, Fact, LateFact, Request } from "./types.ts";
 
 /** The result of an expansion; `problems` are sentences for the log. */
@@ -18,11 +19,14 @@ export type Expansion =
       readonly rest: string;
       readonly problems: readonly string[];
     }
-  /** Longer than `MAX_EXPANSION`. tcpd ends its process here; a rule that meets it refuses the client (difference 9). */
+  /** Longer than may be. tcpd ends its process here; a rule that meets it refuses the client (difference 9). */
   | { readonly kind: "tooLong"; readonly problem: string };
 
-/** Characters that an expansion may grow to, as in tcpd. */
-export const MAX_EXPANSION = 8191;
+/** Bytes that the value of an option may grow to: its buffer in tcpd holds 8192, the last two of which stay free. */
+export const MAX_EXPANSION = 8190;
+
+/** The same of a line of a banner, with its CR LF: that buffer is twice as large. */
+export const MAX_BANNER_LINE = 16_382;
 
 /** The sequences that look a fact up: behind them it is known. */
 const ASKING: ReadonlyMap<string, LateFact> = new Map([
@@ -41,8 +45,9 @@ const ASKING: ReadonlyMap<string, LateFact> = new Map([
  * letter expands to nothing, with a problem; a lone % at the end stays. Single pass. Source: hosts_access(5) % EXPANSIONS.
  *
  * @param text a string of bytes (one character each) or plain ASCII
+ * @param mostBytes what it may grow to
  */
-export function expand(text: string, asked: Request): Expansion {
+export function expand(text: string, asked: Request, mostBytes: number = MAX_EXPANSION): Expansion {
   const problems: string[] = [];
   let request = asked;
   let result = "";
@@ -62,10 +67,10 @@ export function expand(text: string, asked: Request): Expansion {
       return { kind: "need", fact: value, done: result, rest: text.slice(percent), problems };
     if (value === undefined) problems.push(`unrecognized %${letter}`);
     else result += value;
-    if (result.length > MAX_EXPANSION) break;
+    if (result.length > mostBytes) break;
     at = percent + 2;
   }
-  if (result.length <= MAX_EXPANSION) return { kind: "text", text: result, problems, request };
+  if (result.length <= mostBytes) return { kind: "text", text: result, problems, request };
   return { kind: "tooLong", problem: `expansion too long: ${result.slice(0, 30)}...` };
 }
 
@@ -133,17 +138,24 @@ function expansionOf(
 }
 
 function withServer(daemon: string, host: string): string {
-  return host === "unknown" ? daemon : `${daemon}@${host}`;
+  return isKnown(host) ? `${daemon}@${host}` : daemon;
 }
 
 function nameOrAddress({ name, address }: Endpoint): string {
-  return isKnown(name) && name !== "paranoid" ? name : address;
+  return isKnownName(name) ? name : address;
 }
 
-function isKnown(name: string | undefined): name is string {
-  return name !== undefined && name !== "unknown";
+/** Whether a fact says anything: "unknown" in any case is none, even where an ident server has said it. */
+export function isKnown(fact: string | undefined): fact is string {
+  return fact !== undefined && lowerCase(fact) !== "unknown";
 }
 
+/** The same of a name, which may also lead to somebody else. */
+export function isKnownName(name: string | undefined): name is string {
+  return isKnown(name) && lowerCase(name) !== "paranoid";
+}
+
+/** As many `_` as a character has bytes. */
 function harmless(text: string): string {
-  return text.replace(/[^A-Za-z0-9!@%\-_=+:,./]/g, "_");
+  return asBytes(text).replace(/[^A-Za-z0-9!@%\-_=+:,./]/g, "_");
 }

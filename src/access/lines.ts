@@ -69,6 +69,7 @@ export class LineReader {
     let length = 0;
     let lastStart = this.at;
     let hasNul = false;
+    let isCounted = true;
     while (this.at < bytes.length) {
       const start = this.at;
       lastStart = start;
@@ -82,6 +83,7 @@ export class LineReader {
       const isContinued = isEnded && bytes[end - 1] === BACKSLASH;
       if (isContinued) end--;
       if (isEnded) this.line++;
+      isCounted = isEnded;
       length += end - start;
       if (length > MAX_LINE_BYTES) return this.cutShort(isEnded, end - start - (length - MAX_LINE_BYTES) + 1);
       if (end > start) pieces.push(byteString(bytes, start, end));
@@ -99,7 +101,7 @@ export class LineReader {
       if (isEnded && !isContinued) return pieces.join("");
     }
     const text = pieces.join("");
-    if (bytes.at(-1) !== NEWLINE) this.line++;
+    if (!isCounted) this.line++;
     if (text.charCodeAt(0) !== HASH && !isBlank(text)) {
       this.note({
         line: this.line,

@@ -135,17 +135,24 @@ export const OPTIONS: readonly OptionRow[] = [
     });
     return undefined;
   }),
-  row("nice", "optional", "[NUMBER]: niceness of the commands, 10 if not given", (value, progress) => {
-    const nice = value === "" ? 10 : wholeInt(value);
-    if (nice === undefined) return badValue(`bad nice value: "${value}"`);
-    progress.nice = nice;
-    return undefined;
-  }),
+  row(
+    "nice",
+    "optional",
+    "[NUMBER]: added to the niceness of the commands, 10 if not given",
+    (value, progress) => {
+      const step = value === "" ? 10 : wholeInt(value);
+      if (step === undefined) return badValue(`bad nice value: "${value}"`);
+      // Each is a call of nice(2), which adds to what is there; the kernel cuts every result, here as if we began with 0.
+      progress.nice = Math.max(-20, Math.min(19, (progress.nice ?? 0) + step));
+      return undefined;
+    },
+  ),
   expanded("setenv", "NAME VALUE: environment of the commands", (value, progress) => {
-    const [name = ""] = value.split(/[ \t\r\n]/, 1);
+    const [word = ""] = value.split(/[ \t\r\n]/, 1);
+    const name = trim(word);
     // setenv(3) refuses these two, and tcpd calls every failure of it by this name.
     if (name === "" || name.includes("=")) return badValue("memory allocation failure");
-    const content = trim(value.slice(name.length));
+    const content = trim(value.slice(word.length));
     progress.environment.set(readable(name), readable(content));
     return undefined;
   }),

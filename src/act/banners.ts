@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import type { Socket } from "node:net";
-import { expand, MAX_EXPANSION } from "../access/expand.ts";
+import { expand, MAX_BANNER_LINE } from "../access/expand.ts";
 import type { Fact, Request } from "../access/types.ts";
 import { shownPath, systemPath } from "../platform/paths.ts";
 import { systemWords } from "../platform/system-error.ts";
@@ -114,15 +114,15 @@ async function fillIn(text: string, banner: Banner): Promise<Buffer | undefined>
   let { request } = banner;
   for (const line of linesOf(text.slice(start))) {
     let done = "";
-    let expansion = expand(line, request);
+    let expansion = expand(line, request, MAX_BANNER_LINE);
     // What stands before a %n or %u is not told the name or the user that is looked up for it.
     while (expansion.kind === "need") {
       for (const problem of expansion.problems) banner.warn(`banners: ${problem}`);
       done += expansion.done;
       request = await banner.findFact(expansion.fact, request);
-      expansion = expand(expansion.rest, request);
+      expansion = expand(expansion.rest, request, MAX_BANNER_LINE);
     }
-    if (expansion.kind === "tooLong" || done.length + expansion.text.length > MAX_EXPANSION) {
+    if (expansion.kind === "tooLong" || done.length + expansion.text.length > MAX_BANNER_LINE) {
       banner.warn(`banners: ${expansion.kind === "tooLong" ? expansion.problem : "expansion too long"}`);
       return undefined;
     }

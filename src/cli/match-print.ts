@@ -1,5 +1,6 @@
 /** The answer of `match`, for people as tcpdmatch prints it, and for programs as one JSON object. */
 
+import { isKnown } from "../access/expand.ts";
 import { type Endpoint, type Request, type Verdict } from "../access/types.ts";
 import { printable, printableBeginning } from "./printable.ts";
 import { printDiagnostic } from "./settings.ts";
@@ -65,8 +66,4 @@ function known(side: "client" | "server", endpoint: Endpoint): string[] {
     ...(isKnown(endpoint.name) ? [`${side}:   hostname ${printable(endpoint.name)}`] : []),
     ...(isKnown(endpoint.address) ? [`${side}:   address  ${printable(endpoint.address)}`] : []),
   ];
-}
-
-function isKnown(fact: string | undefined): fact is string {
-  return fact !== undefined && fact !== "unknown";
 }

@@ -1,4 +1,5 @@
 /** Says a record in tcpd's words, so that what reads the logs of tcpd reads ours. */
+import { isKnown, isKnownName } from "../access/expand.ts";
 import { escapePhrase, escapeWord } from "./escape.ts";
 import type {
   ConnectionFields,
@@ -45,8 +46,8 @@ const SENTENCES: {
 
 function who({ client }: ConnectionFields): string {
   const { address, name, user } = client;
-  const host = escapeWord(name === undefined || name === "unknown" || name === "paranoid" ? address : name);
-  return user === undefined || user === "unknown" ? host : `${escapeWord(user)}@${host}`;
+  const host = escapeWord(isKnownName(name) ? name : address);
+  return isKnown(user) ? `${escapeWord(user)}@${host}` : host;
 }
 
 /** Where no rule refused, tcpd has no words for it: the reason follows its sentence. */

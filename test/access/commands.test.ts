@@ -41,6 +41,12 @@ const rows: [options: string, asked: string | Command, isIn: boolean, because: s
     "as somebody else",
   ],
   [" spawn /bin/id", { line: "/bin/id", environment: {}, nice: -20 }, false, "with another niceness"],
+  [
+    " nice 2 : nice 3 : spawn /bin/id",
+    { line: "/bin/id", environment: {}, nice: 5 },
+    true,
+    "with all that its rule adds to it",
+  ],
   [" umask 077 : spawn /bin/id", { line: "/bin/id", environment: {}, umask: 0o77 }, true, "with its umask"],
   [" umask 077 : spawn /bin/id", "/bin/id", false, "without its umask"],
   [

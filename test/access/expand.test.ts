@@ -55,7 +55,7 @@ test("what comes from outside keeps only what means nothing to a shell", () => {
   const ascii = Array.from({ length: 127 }, (_, code) => String.fromCharCode(code + 1)).join("");
   const kept = ascii.replace(/[^A-Za-z0-9!@%\-_=+:,./]/g, "_");
   assert.equal(said("%u", { ...known, user: ascii }), kept);
-  assert.equal(said("%u;%d", { ...known, user: "a b;c`d$e\u00e9\n", daemon: "x'y" }), "a_b_c_d_e__;x_y");
+  assert.equal(said("%u;%d", { ...known, user: "a b;c`d$e\u00e9\n", daemon: "x'y" }), "a_b_c_d_e___;x_y");
   assert.match(kept, /^_{32}!_{3}%_{5}\+,-\.\/0123456789:/);
 });
 
@@ -78,6 +78,16 @@ test("a fact that an option asked for is noted as late, once; no other is", () =
   assert.equal(withLate(fresh, { kind: "aclexec", command: { line: "x", environment: {} } }), fresh);
 });
 
+const reserved: [text: string, request: Partial<Request>, said: string, because: string][] = [
+  ["%c", { user: "UNKNOWN" }, "host.test", "an ident server that says UNKNOWN says nothing"],
+  ["%u", { user: "UNKNOWN" }, "UNKNOWN", "though %u shows it"],
+  ["%h %c", { client: { address: "192.0.2.1", name: "Paranoid" } }, "192.0.2.1 bob@192.0.2.1", "a name"],
+  ["%s", { server: { address: "Unknown" } }, "sshd", "a server"],
+];
+for (const [text, facts, expected, because] of reserved)
+  test(`"${text}" with ${JSON.stringify(facts)}: unknown and paranoid have any case: ${because}`, () =>
+    assert.equal(said(text, { ...known, ...facts }), expected));
+
 test("a value is not expanded again", () => {
   assert.equal(said("%u", { ...known, user: "%h" }), "%h");
 });
@@ -94,12 +104,12 @@ test("an unknown letter expands to nothing and is reported", () => {
 test("an expansion holds so many characters and no more", () => {
   const user = "u".repeat(91);
   const request = { ...known, user };
-  assert.equal(MAX_EXPANSION, 91 * 90 + 1);
-  assert.equal(said(`${"%u".repeat(90)}x`, request).length, MAX_EXPANSION);
-  const tooLong = expand(`${"%u".repeat(90)}xy`, request);
+  assert.equal(MAX_EXPANSION, 91 * 90);
+  assert.equal(said("%u".repeat(90), request).length, MAX_EXPANSION);
+  const tooLong = expand(`${"%u".repeat(90)}x`, request);
   assert.deepEqual(tooLong, { kind: "tooLong", problem: `expansion too long: ${"u".repeat(30)}...` });
   assert.equal(expand(`${"%u".repeat(91)}%n`, { ...fresh, user }).kind, "tooLong");
-  assert.equal(expand(`x${"%u".repeat(90)}y`, request).kind, "tooLong", "whatever stands behind it counts");
+  assert.equal(expand(`x${"%u".repeat(90)}`, request).kind, "tooLong", "whatever stands behind it counts");
 });
 
 function said(text: string, request: Request): string {

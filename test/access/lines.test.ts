@@ -48,6 +48,15 @@ const rows: [text: string, lines: [line: number, text: string][], because: strin
   ],
   ["a\\\0\nb\n", [[1, "a\\b"]], "a backslash before a NUL is text"],
   ["\0\n\\\na\n", [[2, "a"]], "a joined line after a NUL"],
+  ["a\0\n", [[1, "a"]], "a last line that a NUL has cut has no newline, and a number"],
+  [
+    "a\nb\0c",
+    [
+      [1, "a"],
+      [2, "b"],
+    ],
+    "nor does a newline after it matter",
+  ],
   ["\f\n", [[1, "\f"]], "a form feed is text"],
   ["a", [[1, "a"]], "a last line without newline counts"],
   [
@@ -94,6 +103,7 @@ const remarks: [text: string, said: string[], because: string][] = [
   ["a\n \t", [], "nor do blanks"],
   ["a\nb\0\nc\0\nd\n", ["2 warning nul-byte"], "NUL bytes, once for a line"],
   ["\0\na\n", ["1 warning nul-byte"], "one in column 1"],
+  ["a\0\n", ["1 warning nul-byte", "1 warning missing-newline"], "one that takes the last newline"],
   ["a\\\n", ["1 warning missing-newline"], "a line joined with nothing"],
 ];
 for (const [text, said, because] of remarks) {

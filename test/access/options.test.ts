@@ -161,9 +161,29 @@ test("a command carries what the options before it have set, and no more", () =>
   assert.deepEqual(commands, [
     { line: "one", environment: {} },
     two,
-    { ...two, line: "three", nice: -5, environment: { A: "", B: "b b" } },
+    { ...two, line: "three", nice: 5, environment: { A: "", B: "b b" } },
   ]);
 });
+
+const steps: [options: string, nice: number, because: string][] = [
+  ["nice 2: nice 3", 5, "each adds to what is there"],
+  ["nice 2: nice", 12, "10 where no number is given"],
+  ["nice 25: nice -3", 16, "more than 19 is 19, each time"],
+  ["nice -30: nice 5", -15, "less than -20 is -20"],
+  ["nice 3: nice -3", 0, "and nothing is left"],
+];
+for (const [options, nice, because] of steps)
+  test(`${options}: ${because}`, () => assert.equal(twisted(`${options}: twist x`)?.nice, nice));
+
+const variables: [value: string, name: string, content: string, because: string][] = [
+  ["A\v b", "A", "b", "white space of any kind is taken off the name"],
+  ["A\vB b", "A\vB", "b", "but only a blank, a tab, a CR or a LF ends it"],
+  ["A \v\f b \v", "A", "b", "as off the value"],
+  ["A\vb", "A\vb", "", "so this is one name"],
+];
+for (const [value, name, content, because] of variables)
+  test(`setenv ${JSON.stringify(value)}: ${because}`, () =>
+    assert.deepEqual(twisted(`setenv ${value}: twist x`)?.environment, { [name]: content }));
 
 test("group alone sets no user, and user alone no group", () => {
   assert.deepEqual(twisted("group nogroup: twist x"), { line: "x", environment: {}, group: "nogroup" });

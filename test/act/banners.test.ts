@@ -156,6 +156,19 @@ test("banner: a file that is too long is cut at a line's end", async (t) => {
   );
 });
 
+test("banner: a line may be longer than an option: as long as libwrap sends, CR LF counted, and no longer", async (t) => {
+  const folder = scratchFolder(t);
+  const addresses = "%a".repeat(1820);
+  for (const [rest, outcome, length] of [
+    ["", "sent", 16_382],
+    ["x", "too_long", 0],
+  ] as const) {
+    writeFileSync(join(folder, "sshd"), `${addresses}${rest}\n`);
+    const sent = await send(t, folder);
+    assert.deepEqual([sent.outcome, sent.text.length], [outcome, length]);
+  }
+});
+
 test("banner: an expansion that grows too long is told, and nothing is sent", async (t) => {
   const folder = scratchFolder(t);
   writeFileSync(join(folder, "sshd"), `first\n${"%a".repeat(2000)}\n`);

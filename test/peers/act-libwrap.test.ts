@@ -146,6 +146,7 @@ const banners: [file: string, because: string][] = [
     `a line of ${length}`,
   ]),
   [`${"x".repeat(8189)}%a\n`, "an expansion where a long line is cut"],
+  [`${"%a".repeat(1820)}\n`, "the longest line that libwrap expands"],
 ];
 for (const [file, because] of banners)
   test(`banners: ${because}: the client reads what libwrap sends`, async (t) => {
@@ -211,6 +212,10 @@ const rules: [options: string, because: string][] = [
   ["spawn exit 5", "spawn's status counts for nothing"],
   ["spawn echo one >> @/left: spawn sleep 0.1; echo done > @/two/done", "two spawns"],
   ["keepalive: linger 5: nice 3", "socket options"],
+  ["nice 2: nice 3: twist nice", "each nice adds to the one before"],
+  ["nice: spawn nice > @/left: nice -3: twist nice", "and counts from its place on"],
+  ["setenv A\v b: twist echo $A.", "white space behind a variable's name"],
+  [`setenv A ${"%a".repeat(909)}xxxxxxx: twist echo \${#A}`, "the longest value that libwrap expands"],
   ["spawn echo %h %n %h > @/left", "a name is known behind its look-up and not before"],
   ["setenv A %h: setenv B %n: spawn echo $A $B %h > @/left", "from option to option"],
   ["spawn echo %s %H >> @/left: spawn echo %N %s %H >> @/left", "the name of the server"],

@@ -68,6 +68,16 @@ const rows: [fields: Fields, said: string, because: string][] = [
   [
     {
       event: "refuse",
+      ...connection({ address: "127.0.1.1", name: "Paranoid", user: "UNKNOWN" }),
+      reason: "rule",
+      decisionMs: 1,
+    },
+    "refused connect from 127.0.1.1 (127.0.1.1)",
+    "in any case: an ident server may answer UNKNOWN",
+  ],
+  [
+    {
+      event: "refuse",
       ...connection({ address: "unknown" }),
       reason: "error",
       detail: "no peer",
