@@ -9,6 +9,7 @@ import { type Loaded, loadTables } from "../config/load.ts";
 import { nearest } from "../config/nearest.ts";
 import type { Settings } from "../config/schema.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
+import { nisDomain } from "../platform/nis-domain.ts";
 import { shownPath } from "../platform/paths.ts";
 import { checkConfiguration, type Locate } from "./check-configuration.ts";
 import { checkFiles } from "./check-files.ts";
@@ -123,6 +124,7 @@ function load({ access, names, services }: Settings, inline: ReadonlyMap<string,
   return loadTables({
     ...access,
     interfaces: interfaceNames(),
+    domain: nisDomain(),
     criticism: {
       noMatch: access.noMatch,
       daemons: { names: daemons, ports, nearest: (name) => nearest(name, daemons) },

@@ -13,6 +13,7 @@ import type { Settings } from "../config/schema.ts";
 import { ForwardNames } from "../identify/forward-names.ts";
 import { Lookups } from "../identify/lookups.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
+import { nisDomain } from "../platform/nis-domain.ts";
 import { type AddCommand, type Io, UsageError } from "./io.ts";
 import { answerLine, type Ask } from "./match-lines.ts";
 import { matchCases } from "./match-cases.ts";
@@ -85,6 +86,7 @@ function readTables(settings: Settings, inline: ReadonlyMap<string, string>, io:
     deny,
     noMatch,
     interfaces: interfaceNames(),
+    domain: nisDomain(),
     read: (path, maxBytes) => {
       const text = inline.get(path);
       if (text !== undefined) return { kind: "text", bytes: new TextEncoder().encode(text) };

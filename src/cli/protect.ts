@@ -9,6 +9,7 @@ import { loadTables } from "../config/load.ts";
 import { parseAddress } from "../identify/addresses.ts";
 import { Lookups } from "../identify/lookups.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
+import { nisDomain } from "../platform/nis-domain.ts";
 import type { Io } from "./io.ts";
 import { UsageError } from "./io.ts";
 import { type ReadSettings, readSettings, type SharedFlags } from "./settings.ts";
@@ -64,6 +65,7 @@ async function refusals({ settings, inlineTables }: ReadSettings, address: strin
   const { tables } = loadTables({
     ...settings.access,
     interfaces: interfaceNames(),
+    domain: nisDomain(),
     read: (path, maxBytes) => {
       const inline = inlineTables.get(path);
       return inline === undefined

@@ -5,6 +5,7 @@ import { isGrave } from "../access/codes.ts";
 import type { Tables } from "../access/tables.ts";
 import type { Diagnostic, Source } from "../access/types.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
+import { nisDomain } from "../platform/nis-domain.ts";
 import {
   FilesInForce,
   type InForce,
@@ -391,6 +392,7 @@ function loadOptions({ allow, deny, noMatch, inline, strict }: LiveTablesOptions
     deny,
     noMatch,
     interfaces: interfaceNames(),
+    domain: nisDomain(),
     ...(inline !== undefined && { inline }),
     ...(strict !== undefined && { criticism: strict }),
   };

@@ -26,7 +26,10 @@ export interface FileReading {
 }
 
 /** What the thread is given, and what it gives back: flat arrays that change hands without a copy. */
-export type WorkerInput = Pick<BackgroundOptions, "allow" | "deny" | "interfaces" | "inline" | "criticism">;
+export type WorkerInput = Pick<
+  BackgroundOptions,
+  "allow" | "deny" | "interfaces" | "domain" | "inline" | "criticism"
+>;
 export interface WorkerOutput {
   readonly data: LoadedData;
   readonly readings: ReadonlyMap<string, FileReading>;
@@ -43,11 +46,12 @@ export async function loadTablesInBackground(options: BackgroundOptions): Promis
 }
 
 function runWorker({ signal, ...options }: BackgroundOptions): Promise<WorkerOutput> {
-  const { allow, deny, interfaces, inline, criticism } = options;
+  const { allow, deny, interfaces, domain, inline, criticism } = options;
   const input: WorkerInput = {
     allow,
     deny,
     ...(interfaces && { interfaces }),
+    domain,
     ...(inline && { inline }),
     ...(criticism && { criticism }),
   };

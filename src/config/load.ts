@@ -26,6 +26,8 @@ export interface LoadOptions {
   readonly read: Read;
   /** Names of the network interfaces; absent = every name passes. A scope id in a pattern must name one. */
   readonly interfaces?: ReadonlySet<string>;
+  /** The NIS domain, for netgroups; absent = none is set. */
+  readonly domain?: string | undefined;
   /** What a careful reader would say is said too, knowing this; absent = only what the language itself finds wrong. */
   readonly criticism?: Omit<Criticism, "allow" | "deny" | "lists" | "netgroups">;
 }
@@ -101,12 +103,13 @@ export function loadData({
   deny,
   read,
   interfaces,
+  domain,
   criticism,
 }: Omit<LoadOptions, "noMatch">): LoadedData {
   const remarks = new Remarks();
   const paths = new Set<string>([allow, deny]);
   const lists = new ListLoader(read, interfaces, paths, remarks);
-  const names = new NamesLoader(read, paths);
+  const names = new NamesLoader(read, paths, domain);
   const open = (file: string): TableData => {
     const checked = new Set<string>();
     const visitor: Visitor = {
@@ -166,14 +169,16 @@ class NamesLoader {
   accounts: Accounts | undefined;
   private readonly read: Read;
   private readonly paths: Set<string>;
+  private readonly domain: string | undefined;
 
-  constructor(read: Read, paths: Set<string>) {
+  constructor(read: Read, paths: Set<string>, domain: string | undefined) {
     this.read = read;
     this.paths = paths;
+    this.domain = domain;
   }
 
   needNetgroups(): void {
-    if (!this.paths.has(NETGROUP)) this.netgroups = parseNetgroups(this.textOf(NETGROUP));
+    if (!this.paths.has(NETGROUP)) this.netgroups = parseNetgroups(this.textOf(NETGROUP), this.domain);
   }
 
   needAccounts(): Accounts {

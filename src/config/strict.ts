@@ -4,6 +4,7 @@ import { isGrave } from "../access/codes.ts";
 import type { Diagnostic } from "../access/types.ts";
 import { findIdentity } from "../platform/identity.ts";
 import { interfaceNames } from "../platform/interfaces.ts";
+import { nisDomain } from "../platform/nis-domain.ts";
 import { type BackgroundOptions, loadTablesInBackground } from "./load-background.ts";
 import type { Settings } from "./schema.ts";
 import { findWriters } from "./writers.ts";
@@ -31,6 +32,7 @@ export async function graveTables(
     deny,
     noMatch,
     interfaces,
+    domain: nisDomain(),
     inline,
     criticism,
   });

@@ -29,8 +29,9 @@ export class Libwrap {
    * Builds the program and starts it. Throws where there is no compiler or no libwrap0-dev.
    *
    * @param repeat asks each question so often and answers with the time it takes
+   * @param around a command line that starts the one behind it, for another /etc say; told the folder
    */
-  constructor(repeat = 1) {
+  constructor(repeat = 1, around: (folder: string) => readonly string[] = () => []) {
     this.folder = mkdtempSync(join(tmpdir(), "libwrap-"));
     this.allow = join(this.folder, "hosts.allow");
     this.deny = join(this.folder, "hosts.deny");
@@ -38,7 +39,8 @@ export class Libwrap {
     execFileSync("cc", ["-O2", "-o", program, join(import.meta.dirname, "ask.c"), "-lwrap"], {
       stdio: "pipe",
     });
-    this.program = spawn(program, [String(repeat)]);
+    const [file, ...rest] = [...around(this.folder), program, String(repeat)];
+    this.program = spawn(file, rest);
     this.answers = createInterface({ input: this.program.stdout })[Symbol.asyncIterator]();
     this.program.stdin.write(`T\t${this.allow}\t${this.deny}\n`);
   }
