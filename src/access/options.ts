@@ -47,7 +47,7 @@ const MOST_MISTAKES = 1000;
 /**
  * Looks at every field of an options text without running anything: what a matching client would meet.
  *
- * @returns all problems, in order, up to a bound; a client meets the first error only
+ * @returns all problems, in order, up to a bound, the same one of an option once; a client meets the first error only
  */
 export function checkOptions(text: string, accounts: Accounts | undefined): OptionProblem[] {
   const nobody = { address: "unknown", name: "unknown" };
@@ -57,7 +57,8 @@ export function checkOptions(text: string, accounts: Accounts | undefined): Opti
     const progress = start(request, accounts);
     const outcome = run(option, progress);
     if (typeof outcome === "object" && "code" in outcome) progress.problems.push(outcome);
-    for (const problem of progress.problems) problems.push({ ...problem, at: option.at });
+    const said = new Map(progress.problems.map((problem) => [problem.message, problem]));
+    for (const problem of said.values()) problems.push({ ...problem, at: option.at });
   }
   return problems;
 }

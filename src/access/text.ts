@@ -77,6 +77,16 @@ export function asBytes(text: string): string {
   return byteString(bytes, 0, bytes.length);
 }
 
+/** Bytes that tcpd keeps of what it is told of a connection. */
+const MOST_OF_A_FACT = 127;
+
+/** A daemon, a name, an address or a user as tcpd keeps it: cut, and without a character that does not fit whole. */
+export function cutFact(fact: string): string {
+  const bytes = asBytes(fact);
+  if (bytes.length <= MOST_OF_A_FACT) return fact;
+  return readable(bytes.slice(0, MOST_OF_A_FACT)).replace(/\ufffd$/u, "");
+}
+
 function isAscii(text: string): boolean {
   for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) > 127) return false;
   return true;

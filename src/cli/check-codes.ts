@@ -82,6 +82,11 @@ export const CHECK_CODES = {
     severity: "warning",
     meaning: "The program of a command is not there, or cannot be executed.",
   },
+  "ident-outlasts-decision": {
+    severity: "warning",
+    meaning:
+      "rfc931 waits as long as the service's decisionTimeout, or longer: a client whose machine does not answer is refused by that limit, where tcpd goes on with the user unknown.",
+  },
   "unresolved-name": {
     severity: "warning",
     meaning: "With --resolve: a host name in a rule has no address.",

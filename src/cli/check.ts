@@ -13,6 +13,7 @@ import { nisDomain } from "../platform/nis-domain.ts";
 import { shownPath } from "../platform/paths.ts";
 import { checkConfiguration, type Locate } from "./check-configuration.ts";
 import { checkFiles } from "./check-files.ts";
+import { checkIdent } from "./check-ident.ts";
 import { checkNames } from "./check-names.ts";
 import { type CheckReport, printReport, printReportJson } from "./check-print.ts";
 import { checkTwists } from "./check-twist.ts";
@@ -107,6 +108,7 @@ async function checkAll(
         ...loaded.diagnostics.map(withMeant),
         ...files,
         ...checkTwists(tables, settings.services),
+        ...checkIdent(tables, settings.services),
         ...(flags.resolve ? await checkNames(tables, settings) : []),
       ],
       order,

@@ -2,6 +2,7 @@
 
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import { cutFact } from "../access/text.ts";
 import type { Endpoint, Request } from "../access/types.ts";
 
 /** What the words on the command line mean, or why they mean nothing; the error is one line for the user. */
@@ -21,7 +22,7 @@ export async function matchCases(
 ): Promise<MatchCases> {
   const [, daemonText = "", serverText] = /^(.[^@]*)(?:@(.*))?$/s.exec(daemonArgument) ?? [];
   const [, userText, clientText = ""] = /^(?:(.+)@)?([^@]*)$/s.exec(clientArgument) ?? [];
-  const daemon = daemonText.slice(daemonText.lastIndexOf("/") + 1);
+  const daemon = cutFact(daemonText.slice(daemonText.lastIndexOf("/") + 1));
   if (daemon === "")
     return { error: `"${daemonArgument}" names no daemon; write for example sshd or sshd@192.0.2.1` };
   if (clientText === "") {
@@ -35,7 +36,7 @@ export async function matchCases(
   }
   const clients = await endpoints(clientText, mayResolve);
   if ("error" in clients) return clients;
-  return clients.map((client) => ({ daemon, client, server, user: userText ?? "unknown" }));
+  return clients.map((client) => ({ daemon, client, server, user: cutFact(userText ?? "unknown") }));
 }
 
 const nobody: Endpoint = { address: "unknown", name: "unknown" };
@@ -47,7 +48,8 @@ async function endpoints(
   const address = /^\[(.*)\]$/.exec(text)?.[1] ?? text;
   if (isIP(address) !== 0) return [{ address: address.toLowerCase() }];
   const name = text.toLowerCase().replace(/\.$/, "");
-  if (name === "unknown" || name === "paranoid" || !mayResolve) return [{ address: "unknown", name }];
+  if (name === "unknown" || name === "paranoid" || !mayResolve)
+    return [{ address: "unknown", name: cutFact(name) }];
   try {
     const found = await lookup(name, { all: true });
     return [...new Set(found.map((each) => each.address))].map((each) => ({ address: each }));

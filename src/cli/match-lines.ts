@@ -1,6 +1,7 @@
 /** `match --stdin`: one question in, one answer out, as JSON lines. */
 
 import { z } from "zod";
+import { cutFact } from "../access/text.ts";
 import type { Endpoint, Request } from "../access/types.ts";
 import { type Decided, printJson } from "./match-print.ts";
 
@@ -53,5 +54,5 @@ function endpoint(address: string | null | undefined, name: string | null | unde
 }
 
 function given(fact: string | null | undefined): string {
-  return fact === null || fact === undefined || fact === "" ? "unknown" : fact;
+  return fact === null || fact === undefined || fact === "" ? "unknown" : cutFact(fact);
 }

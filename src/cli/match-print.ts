@@ -50,7 +50,8 @@ export function printText(
     ...known("server", request.server),
     `server:   process  ${printable(request.daemon)}`,
     ...(isTraced ? steps.map((step) => `step:     ${printableBeginning(step)}`) : []),
-    ...diagnostics.map((diagnostic) => `problem:  ${printDiagnostic(diagnostic)}`),
+    // libwrap logs an unknown %-sequence as often as it stands there.
+    ...new Set(diagnostics.map((diagnostic) => `problem:  ${printDiagnostic(diagnostic)}`)),
     ...assumed.map((line) => `assumed:  aclexec "${printableBeginning(line)}" succeeds`),
     rule === undefined
       ? `matched:  ${reason === "no_match" ? "no rule" : "a table that cannot be read"}`

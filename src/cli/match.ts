@@ -6,8 +6,8 @@ import { withLate } from "../access/expand.ts";
 import { hostNames } from "../access/host-names.ts";
 import { ruleText } from "../access/rule-text.ts";
 import type { Tables } from "../access/tables.ts";
-import type { Endpoint, Fact, Request } from "../access/types.ts";
-import { loadTables } from "../config/load.ts";
+import type { Diagnostic, Endpoint, Fact, Request } from "../access/types.ts";
+import { type Loaded, loadTables } from "../config/load.ts";
 import { readWhole } from "../config/files.ts";
 import type { Settings } from "../config/schema.ts";
 import { ForwardNames } from "../identify/forward-names.ts";
@@ -67,9 +67,9 @@ export const matchCommand: AddCommand = (parser, io, exit) =>
     async (flags) => {
       try {
         const { settings, inlineTables } = await readSettings(flags, io.environment);
-        const tables = readTables(settings, inlineTables, io);
+        const loaded = readTables(settings, inlineTables);
         const asked = flags as unknown as MatchFlags;
-        exit(asked.stdin ? await answerLines(tables, io) : await answerOne(asked, settings, tables, io));
+        exit(asked.stdin ? await answerLines(loaded, io) : await answerOne(asked, settings, loaded, io));
       } catch (cause) {
         // No other status than its three: a script that asks takes whatever is not 0 or 1 for no answer.
         if (!(cause instanceof ConfigurationError)) throw cause;
@@ -79,9 +79,9 @@ export const matchCommand: AddCommand = (parser, io, exit) =>
     },
   );
 
-function readTables(settings: Settings, inline: ReadonlyMap<string, string>, io: Io): Tables {
+function readTables(settings: Settings, inline: ReadonlyMap<string, string>): Loaded {
   const { allow, deny, noMatch } = settings.access;
-  const { tables, diagnostics } = loadTables({
+  return loadTables({
     allow,
     deny,
     noMatch,
@@ -93,12 +93,19 @@ function readTables(settings: Settings, inline: ReadonlyMap<string, string>, io:
       return readWhole(path, maxBytes).source;
     },
   });
-  for (const diagnostic of diagnostics) io.errors.write(`${printDiagnostic(diagnostic)}\n`);
-  return tables;
+}
+
+/** Says what is wrong with the tables, but for what an answer says itself; each thing once. */
+function complain(diagnostics: readonly Diagnostic[], said: readonly Diagnostic[], io: Io): void {
+  const isSaid = ({ file, line, message }: Diagnostic): boolean =>
+    said.some((each) => each.file === file && each.line === line && each.message === message);
+  const lines = diagnostics.filter((each) => !isSaid(each)).map(printDiagnostic);
+  for (const line of new Set(lines)) io.errors.write(`${line}\n`);
 }
 
 /** Answers JSON lines, in order; a line that is no question is answered by an error and the rest goes on. */
-async function answerLines(tables: Tables, io: Io): Promise<number> {
+async function answerLines({ tables, diagnostics }: Loaded, io: Io): Promise<number> {
+  complain(diagnostics, [], io);
   const ask: Ask = (request) => decideAsGiven(tables, request);
   for await (const line of createInterface({ input: io.input, crlfDelay: Infinity })) {
     const isTaken = io.output.write(`${answerLine(line, ask)}\n`);
@@ -107,7 +114,12 @@ async function answerLines(tables: Tables, io: Io): Promise<number> {
   return matchStatus.allow;
 }
 
-async function answerOne(flags: MatchFlags, settings: Settings, tables: Tables, io: Io): Promise<number> {
+async function answerOne(
+  flags: MatchFlags,
+  settings: Settings,
+  { tables, diagnostics }: Loaded,
+  io: Io,
+): Promise<number> {
   const { names, ident } = settings;
   const lookups = new Lookups({
     reverse: flags.resolve ? "needed" : "never",
@@ -120,17 +132,20 @@ async function answerOne(flags: MatchFlags, settings: Settings, tables: Tables, 
   try {
     const cases = await matchCases(flags.daemon ?? "", flags.client ?? "", flags.resolve);
     if ("error" in cases) {
+      complain(diagnostics, [], io);
       io.errors.write(`tcpwrapd: ${cases.error}\n`);
       return matchStatus.undecided;
     }
-    let status: number = matchStatus.allow;
-    for (const [index, each] of cases.entries()) {
-      const decided = await decideCase(tables, each, lookups, forward);
-      status = Math.max(status, matchStatus[decided.verdict.kind]);
-      if (index > 0 && !flags.json) io.output.write("\n");
-      io.output.write(flags.json ? `${printJson(decided)}\n` : printText(decided, flags.trace));
-    }
-    return status;
+    const answers: Decided[] = [];
+    for (const each of cases) answers.push(await decideCase(tables, each, lookups, forward));
+    const said = answers.flatMap(({ verdict }) => verdict.diagnostics);
+    complain(diagnostics, flags.json ? [] : said, io);
+    io.output.write(
+      flags.json
+        ? answers.map((each) => `${printJson(each)}\n`).join("")
+        : answers.map((each) => printText(each, flags.trace)).join("\n"),
+    );
+    return Math.max(matchStatus.allow, ...answers.map(({ verdict }) => matchStatus[verdict.kind]));
   } finally {
     forward?.close();
     lookups.close();

@@ -367,6 +367,7 @@ test("checkOptions finds every problem, runs nothing and waits for nothing", () 
     ["unknown-option", "bad-option-value", "unknown-expansion", "option-not-last"],
   );
   assert.deepEqual(checkOptions("aclexec x : spawn %n %N %u : allow", accounts), []);
+  assert.equal(checkOptions("spawn %q %q %z: spawn %q", accounts).length, 3, "each once in its option");
 });
 
 test("every option has a manual line, and those that end a rule are allow, deny and twist", () => {

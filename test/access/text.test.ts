@@ -4,6 +4,7 @@ import { test } from "node:test";
 import {
   asBytes,
   byteString,
+  cutFact,
   fileName,
   indexOutsideBrackets,
   isSpace,
@@ -46,6 +47,15 @@ test("two names of files are never one, whatever their bytes", () => {
   assert.equal(new Set(names.map(fileName)).size, names.length);
   assert.deepEqual(names.slice(0, 3).map(fileName), ["/a", "/café", "/\udce4"]);
 });
+
+const facts: [fact: string, cut: string, because: string][] = [
+  ["n".repeat(127), "n".repeat(127), "what fits is left as it is"],
+  ["n".repeat(128), "n".repeat(127), "what does not is cut"],
+  [`${"n".repeat(125)}é`, `${"n".repeat(125)}é`, "bytes count"],
+  [`${"n".repeat(126)}é`, "n".repeat(126), "and no half character is left"],
+];
+for (const [fact, cut, because] of facts)
+  test(`a fact of ${Buffer.byteLength(fact)} bytes: ${because}`, () => assert.equal(cutFact(fact), cut));
 
 test("lower case is that of A to Z, as in the C locale", () => {
   const bytes = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code)).join("");

@@ -238,6 +238,19 @@ const rows: [what: string, files: Files, lines: RegExp[], status: number][] = [
     1,
   ],
   [
+    "an ident server that is waited for as long as the whole decision may take",
+    {
+      ...clean,
+      allow: "sshd: 10. : rfc931 14\n2022: 192.0.2. : RFC931 = 15\nsshd: 198.51.100. : rfc931 : rfc931 20\n",
+      yaml: sshd,
+    },
+    [
+      /^hosts\.allow:2:1: warning ident-outlasts-decision: rfc931 waits 15 s, and "sshd" gives the whole decision 15 s; /,
+      /^0 errors, 1 warning/,
+    ],
+    1,
+  ],
+  [
     "a /file that is not there",
     { ...clean, allow: "sshd: FOLDER/none\n" },
     [/^hosts\.allow:1:7: warning list-missing: /],

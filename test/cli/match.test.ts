@@ -99,6 +99,17 @@ test("match --trace tells what a rule needed", async (t) => {
   assert.match(output, /^access: +denied$/m);
 });
 
+test("match says once what is wrong with a rule: in the answer if the client meets it", async (t) => {
+  const flags = tables(t, "sshd: 192.0.2.7: spawn echo %q %q %q\nftpd: ALL: spawn echo %z %z\n", null);
+  const met = await runCommand(["match", ...flags, "--trace", "--no-resolve", "sshd", "192.0.2.7"]);
+  const problems = met.output.split("\n").filter((line) => line.startsWith("problem:"));
+  assert.equal(problems.length, 1, met.output);
+  assert.match(problems[0] ?? "", /hosts\.allow:1: warning unknown-expansion: unrecognized %q$/);
+  assert.match(met.errors, /^[^\n]*hosts\.allow:2:12: warning unknown-expansion: unrecognized %z\n$/);
+  const other = await runCommand(["match", ...flags, "--no-resolve", "sshd", "192.0.2.8"]);
+  assert.match(other.errors, /^[^\n]*:1:18: [^\n]* %q\n[^\n]*:2:12: [^\n]* %z\n$/);
+});
+
 test("match ends with 2 where it cannot decide: a name without an address", async (t) => {
   const flags = tables(t, null, null);
   const ran = await runCommand(["match", ...flags, "sshd", "no-such-host.invalid"]);
@@ -116,6 +127,27 @@ test("match without its arguments is a usage error", async () => {
   const ran = await runCommand(["match", "sshd"]);
   assert.equal(ran.status, 64);
   assert.match(ran.errors, /match needs DAEMON and CLIENT, or --stdin/);
+});
+
+test("match keeps as much of a daemon, a name and a user as tcpd does: 127 bytes", async (t) => {
+  const long = "n".repeat(127);
+  const flags = tables(t, `${long}: ${long}, ${long}@192.0.2.7\n`, "ALL: ALL\n");
+  const question = { daemon: `${long}x`, clientAddr: "192.0.2.7", user: `${long}x` };
+  const input = [
+    question,
+    { ...question, user: "bob", clientName: `${long}x` },
+    { ...question, user: "bob" },
+  ];
+  const { output } = await runCommand(["match", ...flags, "--stdin"], {
+    input: input.map((each) => JSON.stringify(each)).join("\n"),
+  });
+  const verdicts = output
+    .trim()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as Answer).verdict);
+  assert.deepEqual(verdicts, ["allow", "allow", "refuse"]);
+  const ran = await runCommand(["match", ...flags, "--no-resolve", `${long}x`, `${long}x@192.0.2.7`]);
+  assert.equal(ran.status, 0, ran.output);
 });
 
 test("match --stdin --json answers every line in order, bad ones by an error of their own", async (t) => {
