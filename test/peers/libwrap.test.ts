@@ -2,12 +2,14 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import * as fc from "fast-check";
+import { symlinkSync } from "node:fs";
 import { decide } from "../../src/access/decide.ts";
+import { cutFact, fileName } from "../../src/access/text.ts";
 import type { Source, Verdict } from "../../src/access/types.ts";
 import { readWhole } from "../../src/config/files.ts";
 import { loadTables } from "../../src/config/load.ts";
 import { Libwrap, type LibwrapAnswer } from "../libwrap/libwrap.ts";
-import { damaged, listFile, question, table, type Question } from "../support/random-tables.ts";
+import { damaged, listFile, question, repeated, table, type Question } from "../support/random-tables.ts";
 import { fuzzSeed } from "../support/fuzz-seed.ts";
 
 const decisions = Number(process.env["DECISIONS"] ?? 120_000);
@@ -18,7 +20,7 @@ const CONTROL = /\p{Cc}/gu;
 const libwrap = new Libwrap();
 after(() => libwrap.close());
 
-const [one, two] = [libwrap.path("one"), libwrap.path("two")];
+const [one, two, bytes] = [libwrap.path("one"), libwrap.path("two"), libwrap.path("\xe9list")];
 /** Options that libwrap can run here without harm, and that mean the same to us. */
 const options = fc.oneof(
   fc.constantFrom(
@@ -51,6 +53,7 @@ const options = fc.oneof(
   fc.constantFrom(
     "nice x",
     "nice 1 2",
+    "nice 0",
     "umask 8",
     "umask 022",
     "umask 0777:allow",
@@ -65,6 +68,9 @@ const options = fc.oneof(
     "setenv %q x",
     "setenv A %",
     "setenv A a\\:b : deny",
+    "setenv \xe9 \xe9",
+    "setenv A\v b",
+    "setenv %\xe9 x",
   ),
   fc.constantFrom(
     "user root",
@@ -76,21 +82,22 @@ const options = fc.oneof(
     "group nosuch",
   ),
   fc.constantFrom("bogus", "bogus : allow", "allow : deny", "allow:", "=x", "allow=", "a\\:b"),
-  fc.string({ unit: fc.constantFrom(...Array.from("allowdeny :\\=\t,#%x")), maxLength: 12 }),
+  fc.string({ unit: fc.constantFrom(...Array.from("allowdeny :\\=\t,#%x\xe9")), maxLength: 12 }),
 );
 const commandless = fc.constantFrom("spawn", "twist", "aclexec : allow");
-const files = [one, two, libwrap.path("none")];
+const files = [one, two, bytes, libwrap.path("none")];
 const tables = fc.record({
   allow: fc.oneof(
     table({
       files,
-      options: fc.oneof({ weight: 9, arbitrary: options }, { weight: 1, arbitrary: commandless }),
+      options: fc.oneof({ weight: 9, arbitrary: repeated(options) }, { weight: 1, arbitrary: commandless }),
     }),
     damaged(table({ files, options })),
   ),
-  deny: fc.oneof(table({ files, options }), damaged(table({ files, options }))),
-  one: listFile({ files: [two] }),
+  deny: fc.oneof(table({ files, options: repeated(options) }), damaged(table({ files, options }))),
+  one: listFile({ files: [two, bytes] }),
   two: fc.oneof(listFile(), damaged(listFile())),
+  bytes: listFile(),
 });
 type Texts = typeof tables extends fc.Arbitrary<infer Value> ? Value : never;
 
@@ -118,28 +125,56 @@ test(`libwrap and we agree on ${decisions} random decisions`, async (t) => {
   );
 });
 
-function filesOf(texts: Texts): Record<string, string> {
+test("why a list cannot be opened is said in libwrap's words", async () => {
+  const circle = libwrap.path("circle");
+  symlinkSync(circle, circle);
+  const [asked] = fc.sample(question, { numRuns: 1, seed: fuzzSeed });
+  assert.ok(asked);
+  for (const path of [`${one}/x`, libwrap.path("n".repeat(300)), circle]) {
+    libwrap.write({ [libwrap.allow]: `ALL: ${path}\n`, [libwrap.deny]: "", [one]: "" });
+    const [answer] = await libwrap.ask([asked]);
+    const { diagnostics } = loadTables({
+      allow: libwrap.allow,
+      deny: libwrap.deny,
+      noMatch: "allow",
+      read: (name, maxBytes) => readWhole(name, maxBytes).source,
+    });
+    const [, reason = ""] = /": (.*); it matches nothing$/.exec(diagnostics[0]?.message ?? "") ?? [];
+    assert.deepEqual(answer?.log, [`warning: ${libwrap.allow}, line 1: open ${path}: ${reason}`]);
+  }
+});
+
+function filesOf(texts: Texts): Record<string, Buffer> {
   // Two lines at the end, as the last line without newline is a declared difference; a NUL may swallow one.
   const { allow, deny } = libwrap;
-  return { [allow]: `${texts.allow}\n#\n`, [deny]: `${texts.deny}\n#\n`, [one]: texts.one, [two]: texts.two };
+  const texted = {
+    [allow]: `${texts.allow}\n#\n`,
+    [deny]: `${texts.deny}\n#\n`,
+    [one]: texts.one,
+    [two]: texts.two,
+    [fileName(bytes)]: texts.bytes,
+  };
+  return Object.fromEntries(
+    Object.entries(texted).map(([path, text]) => [path, Buffer.from(text, "latin1")]),
+  );
 }
 
-function ourAnswers(files: Readonly<Record<string, string>>, questions: readonly Question[]): object[] {
+function ourAnswers(files: Readonly<Record<string, Buffer>>, questions: readonly Question[]): object[] {
   const read = (path: string): Source => {
     if (path === "/etc/passwd" || path === "/etc/group")
       return { kind: "text", bytes: Buffer.from("root:x:0:0\n") };
     const text = files[path];
     // A damaged path may still lead to a file, by `//` say.
-    return text === undefined ? readWhole(path, 1e6).source : { kind: "text", bytes: Buffer.from(text) };
+    return text === undefined ? readWhole(path, 1e6).source : { kind: "text", bytes: text };
   };
   const { allow, deny } = libwrap;
   const loaded = loadTables({ allow, deny, noMatch: "allow", read, interfaces: new Set(["lo"]) });
   return questions.map((question) => {
     const verdict = decide(loaded.tables, {
-      daemon: question.daemon,
-      client: { address: question.clientAddr, name: question.clientName },
+      daemon: cutFact(question.daemon),
+      client: { address: question.clientAddr, name: cutFact(question.clientName) },
       server: { address: question.serverAddr, name: question.serverName, port: question.serverPort },
-      user: question.user,
+      user: cutFact(question.user),
     });
     if (verdict.kind === "need") return verdict;
     return ourGist(verdict);

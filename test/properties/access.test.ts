@@ -4,15 +4,16 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import { decide } from "../../src/access/decide.ts";
 import { printTable } from "../../src/access/print.ts";
+import { fileName } from "../../src/access/text.ts";
 import type { Table, Tables } from "../../src/access/tables.ts";
 import type { CommandOutcome, Request, Source, Step } from "../../src/access/types.ts";
 import { loadTables } from "../../src/config/load.ts";
-import { listFile, question, table, type Question } from "../support/random-tables.ts";
+import { listFile, question, repeated, table, type Question } from "../support/random-tables.ts";
 import { generator } from "../bench/access-table.ts";
 import { fuzzSeed } from "../support/fuzz-seed.ts";
 
-const FILES = ["/lists/one", "/lists/two"];
-const options = fc.oneof(
+const FILES = ["/lists/one", "/lists/two", "/lists/\xe9"];
+const option = fc.oneof(
   fc.constantFrom(
     "allow",
     "deny",
@@ -32,14 +33,17 @@ const options = fc.oneof(
     "user root",
     "banners /b",
   ),
+  fc.constantFrom("nice 2", "nice", "nice -3", "setenv \xe9 \xe9", "spawn echo \xe9", "banners /\xe9"),
   fc.string({ unit: "binary-ascii", maxLength: 20 }),
 );
+const options = repeated(option);
 const ingredients = { files: [...FILES, "/lists/none"], options };
 const pair = fc.record({
   allow: table(ingredients),
   deny: table(ingredients),
   one: listFile(ingredients),
   two: listFile(ingredients),
+  three: listFile(ingredients),
 });
 type Pair = typeof pair extends fc.Arbitrary<infer Value> ? Value : never;
 
@@ -75,7 +79,7 @@ test("a large table decides as asking every rule in order does", () => {
   };
   const daemons = ["ALL", "sshd", "mysqld", "sshd mysqld"];
   const lines = Array.from({ length: 9000 }, () => `${daemons[four()] ?? ""}: ${word()}\n`);
-  const tables = load({ allow: "", deny: lines.join(""), one: "", two: "" });
+  const tables = load({ allow: "", deny: lines.join(""), one: "", two: "", three: "" });
   const plain = withoutIndex(tables);
   assert.ok((tables.deny.index?.hosts.blocks.cells.length ?? 0) > 0, "it is large enough for blocks");
   for (let round = 0; round < runs(200); round++) {
@@ -99,7 +103,7 @@ test("a printed table decides as the table it was printed from", () => {
   fc.assert(
     fc.property(pair, fc.array(question, { minLength: 4, maxLength: 8 }), (texts, questions) => {
       const tables = load(texts);
-      const again = load({ ...texts, allow: printed(tables.allow), deny: printed(tables.deny) });
+      const again = load({ ...texts, allow: printTable(tables.allow), deny: printTable(tables.deny) });
       for (const question of questions) {
         assert.deepEqual(course(again, question).map(gist), course(tables, question).map(gist));
       }
@@ -165,11 +169,12 @@ function pieces(): fc.Arbitrary<Uint8Array> {
   return fc.array(piece, { maxLength: 40 }).map((parts) => Buffer.from(parts.join(""), "latin1"));
 }
 
-function load({ allow, deny, one, two }: Pair): Tables {
-  const files: Record<string, string> = { allow, deny, [FILES[0]!]: one, [FILES[1]!]: two };
+function load({ allow, deny, one, two, three }: Pair): Tables {
+  const [first = "", second = "", third = ""] = FILES.map(fileName);
+  const files: Record<string, string> = { allow, deny, [first]: one, [second]: two, [third]: three };
   const read = (path: string): Source => {
     const text = files[path];
-    return text === undefined ? { kind: "missing" } : { kind: "text", bytes: Buffer.from(text, "utf8") };
+    return text === undefined ? { kind: "missing" } : { kind: "text", bytes: Buffer.from(text, "latin1") };
   };
   return loadTables({ allow: "allow", deny: "deny", noMatch: "allow", read, interfaces: new Set(["lo"]) })
     .tables;
@@ -182,10 +187,6 @@ function withoutIndex(tables: Tables): Tables {
     ([path, { patterns, leftOut }]) => [path, { patterns, leftOut }] as const,
   );
   return { ...tables, allow: bare(tables.allow), deny: bare(tables.deny), lists: new Map(lists) };
-}
-
-function printed(table: Table): string {
-  return Buffer.from(printTable(table), "latin1").toString("utf8");
 }
 
 /** Every step from a request that knows nothing to the verdict. */

@@ -1,4 +1,4 @@
-/** Random tables and questions that like the edges of the language: fast-check arbitraries. */
+/** Random tables and questions that like the edges of the language: fast-check arbitraries. Texts of tables are strings of bytes. */
 import * as fc from "fast-check";
 
 /** One question: a daemon, a client, a server, as far as they are known. */
@@ -19,6 +19,10 @@ export interface Ingredients {
   readonly options?: fc.Arbitrary<string>;
 }
 
+/** Longer than what tcpd keeps of a name, and what it keeps. */
+const LONG = `${"n".repeat(120)}.example.com`;
+const LONG_KEPT = LONG.slice(0, 127);
+
 const DAEMONS = ["sshd", "mysqld", "in.ftpd", "8080", "unknown", "sshd-x"];
 const NAMES = [
   "client.example.com",
@@ -32,6 +36,8 @@ const NAMES = [
   "1e",
   "x_y-z.test",
   "localhost",
+  "é.test",
+  LONG,
 ];
 const ADDRESSES = [
   "192.0.2.10",
@@ -51,12 +57,12 @@ const ADDRESSES = [
   "::ffff:10.0.0.1",
   "unknown",
 ];
-const USERS = ["root", "bob", "unknown", "KNOWN", "a.b", "me@x"];
+const USERS = ["root", "bob", "unknown", "UNKNOWN", "KNOWN", "a.b", "me@x", "é", `b${LONG}`];
 const SERVERS = ["198.51.100.1", "2001:db8::2", "unknown"];
 
 /** A question about hosts that the patterns of `table` are likely to meet. */
 export const question: fc.Arbitrary<Question> = fc.record({
-  daemon: fc.constantFrom(...DAEMONS.slice(0, 5)),
+  daemon: fc.constantFrom(...DAEMONS.slice(0, 5), LONG),
   clientName: fc.constantFrom(...NAMES),
   clientAddr: fc.oneof({ weight: 5, arbitrary: fc.constantFrom(...ADDRESSES) }, nearAddress()),
   user: fc.constantFrom(...USERS),
@@ -67,7 +73,21 @@ export const question: fc.Arbitrary<Question> = fc.record({
 
 /** The text of a table. */
 export function table(ingredients: Ingredients = {}): fc.Arbitrary<string> {
-  return fc.array(line(ingredients), { maxLength: 6 }).map((lines) => lines.join(""));
+  const lines = fc.array(line(ingredients), { maxLength: 6 }).map((lines) => lines.join(""));
+  return fc
+    .tuple(fc.oneof({ weight: 60, arbitrary: fc.constant("") }, fc.constant(MANY_DAEMONS)), lines)
+    .map((parts) => parts.join(""));
+}
+
+/** More daemon lists than the index has groups. */
+const MANY_DAEMONS = Array.from({ length: 260 }, (_, index) => `d${index}: ALL\n`).join("");
+
+/** An option, or several in a row, the same one among them. */
+export function repeated(option: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  const several = fc.array(option, { minLength: 2, maxLength: 3 });
+  const twice = option.map((text) => [text, text]);
+  const row = fc.oneof(several, twice).map((texts) => texts.join(":"));
+  return fc.oneof({ weight: 4, arbitrary: option }, { weight: 1, arbitrary: row });
 }
 
 /** The text of a `/file`. */
@@ -89,7 +109,9 @@ export function damaged(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
     "\v",
     "\f",
     " ",
-    "é",
+    "\xe9",
+    "\xc3\xa9",
+    "\xa0",
     "\x7f",
   );
   const wound = fc.tuple(fc.nat(400), piece);
@@ -162,6 +184,8 @@ function daemon(ingredients: Ingredients): fc.Arbitrary<string> {
     fc.constantFrom(
       ...DAEMONS,
       ...words("in. .ftpd ss* ???? KNOWN LOCAL 22 +22 -1 8080 65536 4294967318 @x all [::1] *"),
+      LONG_KEPT,
+      "\xe9d",
     ),
   );
   const server = fc.tuple(name, host(ingredients)).map(([left, right]) => `${left}@${right}`);
@@ -169,7 +193,19 @@ function daemon(ingredients: Ingredients): fc.Arbitrary<string> {
 }
 
 function client(ingredients: Ingredients): fc.Arbitrary<string> {
-  const user = fc.constantFrom(...USERS, "ALL", "*", "r*", "UNKNOWN", "LOCAL", ".b", "a.", "roo?");
+  const user = fc.constantFrom(
+    ...USERS,
+    `b${LONG_KEPT}`.slice(0, 127),
+    "\xc3\xa9",
+    "ALL",
+    "*",
+    "r*",
+    "UNKNOWN",
+    "LOCAL",
+    ".b",
+    "a.",
+    "roo?",
+  );
   const userAt = fc
     .tuple(user, fc.oneof(host(ingredients), fc.constant("")))
     .map(([left, right]) => `${left}@${right}`);
@@ -187,6 +223,10 @@ function host({ files = [] }: Ingredients): fc.Arbitrary<string> {
     ...words("*** *.* ?*.com h?st [*] 192.0.2. 10. 192.0. 192.0.2 192.0.2.010 192.0.2.10."),
     ...words("300. 01. 1.2.3.4.5 [::1 ::1] [] [192.0.2.10] [::ffff:192.0.2.10] [fe80::1%lo]"),
     ...words("[fe80::1%nosuchif] [2001:DB8::1] [2001:db8::/32] [fe80::1%1] [2001:db8::1%1] x/y @ é.test"),
+    "\xc3\xa9.test",
+    ...words(".\xa9.test ?.test ??.test"),
+    LONG_KEPT,
+    `${LONG_KEPT.slice(0, 100)}*`,
   );
   const pathWords = files.length === 0 ? [] : [{ weight: 2, arbitrary: fc.constantFrom(...files) }];
   return fc.oneof(
