@@ -65,6 +65,7 @@ export class Daemon implements ControlApi {
   #work: Promise<unknown> = Promise.resolve();
   #waiting: Promise<ReloadOutcome> | undefined;
   #askDrain: () => void = () => undefined;
+  #isDrainAsked = false;
 
   /** Resolves when somebody has asked over the control socket for a drain. */
   readonly drainAsked: Promise<void>;
@@ -96,6 +97,11 @@ export class Daemon implements ControlApi {
     const daemon = new Daemon(options);
     await daemon.#start();
     return daemon;
+  }
+
+  /** Whether `drainAsked` has resolved, or is about to. */
+  get isDrainAsked(): boolean {
+    return this.#isDrainAsked;
   }
 
   /** Where each service listens, as the kernel says: "sshd on 127.0.0.1:2222". */
@@ -189,6 +195,7 @@ export class Daemon implements ControlApi {
   }
 
   async drain(): Promise<number> {
+    this.#isDrainAsked = true;
     this.#askDrain();
     // What the workers tell by themselves comes a moment late.
     return (await this.sessions()).length;

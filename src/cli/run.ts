@@ -156,7 +156,8 @@ export async function runDaemon(
     watchdog = feedWatchdog(manager, daemon);
     onReady?.(daemon.addresses);
     await Promise.race([signals.stopped, daemon.drainAsked]);
-    const isKept = keepsSessions(settings, manager.isHeard) && !(await isSettled(daemon.drainAsked));
+    // Who asks for a drain wants the sessions to be waited for, whatever a restart does with them.
+    const isKept = !daemon.isDrainAsked && keepsSessions(settings, manager.isHeard);
     await (isKept ? daemon.handOver() : daemon.finish());
     return exitStatus.ok;
   } catch (cause) {
@@ -231,10 +232,6 @@ function workerStarter(
 /** Whether SIGTERM leaves the sessions to the workers; they need processes of their own for that. */
 function keepsSessions({ process: { onRestart, workers } }: Policy["settings"], isManaged: boolean): boolean {
   return workers > 0 && (onRestart ?? (isManaged ? "keep" : "drain")) === "keep";
-}
-
-async function isSettled(promise: Promise<void>): Promise<boolean> {
-  return await Promise.race([promise.then(() => true), Promise.resolve(false)]);
 }
 
 /** From here on a signal is a stop or a reload, also while we start. */

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { test } from "node:test";
 import type { Status } from "../../src/control/api.ts";
-import { control } from "../support/control.ts";
+import { command, control } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { killWorkerUnderLoad } from "../support/kill-worker.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
@@ -145,6 +145,44 @@ test("J1: a drain with a deadline cuts what is left after it", async (t) => {
   assert.equal(await ask(session, "one"), "one");
   assert.equal(await daemon.end("SIGTERM"), 0);
   assert.equal(daemon.records.find(({ event }) => event === "end")?.cause, "drain");
+});
+
+test("`drain` waits for the session whatever a restart would do with it (onRestart keep), and the daemon ends with 0", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: yaml("workers: 1, onRestart: keep"),
+  });
+  const port = daemon.port("sshd");
+  const session = await open(t, port);
+  assert.equal(await ask(session, "one"), "one");
+  const drained = await command(daemon, "drain", "--json");
+  assert.deepEqual([drained.status, JSON.parse(drained.output)], [0, { sessions: 1 }]);
+  await daemon.find(({ event }) => event === "draining");
+  assert.equal((await talk(port)).end, "ECONNREFUSED");
+  assert.equal(await ask(session, "two"), "two");
+  const status = (await control(daemon, "GET", "/v1/status")).body as unknown as Status;
+  assert.equal(status.state, "draining", "it is there, and waits");
+  session.end();
+  assert.equal(await daemon.exited(), 0);
+  await daemon.find(({ event }) => event === "stopped");
+  const [end, stopped] = daemon.records.slice(-2);
+  assert.deepEqual([end?.cause, stopped?.event, stopped?.detail], ["client_closed", "stopped", undefined]);
+});
+
+test("`drain` with onRestart keep cuts what is left after drainTimeout", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: yaml("workers: 1, onRestart: keep, drainTimeout: 300ms"),
+  });
+  const session = await open(t, daemon.port("sshd"));
+  assert.equal(await ask(session, "one"), "one");
+  assert.equal((await command(daemon, "drain")).status, 0);
+  assert.equal(await daemon.exited(), 0);
+  await daemon.find(({ event }) => event === "stopped");
+  const [end, stopped] = daemon.records.slice(-2);
+  assert.deepEqual([end?.cause, stopped?.event, stopped?.detail], ["drain", "stopped", undefined]);
 });
 
 test("a terminal's Ctrl-C reaches the workers too, and is the supervisor's business", async (t) => {
