@@ -116,8 +116,7 @@ export class Daemon implements ControlApi {
 
   /** Stops to accept, and resolves when the last session has ended by itself, or by `stop`. */
   async finish(): Promise<void> {
-    const { journal, kept } = this.#options;
-    kept.forget(this.#fronts.all.values());
+    const { journal } = this.#options;
     const left = await this.#leave(true);
     const limitMs = this.#policy.settings.process.drainTimeout;
     const limit = limitMs > 0 && left > 0 ? setTimeout(() => void this.stop(), limitMs) : undefined;
@@ -337,10 +336,13 @@ export class Daemon implements ControlApi {
   }
 
   async #leave(closesSockets: boolean): Promise<number> {
+    const { kept, notifier } = this.#options;
     this.#state = "draining";
-    this.#options.notifier.stopping();
     clearTimeout(this.#unconfirmed?.timer);
     await this.#work;
+    // Not before: a reload that was under way says at its end that we are ready, and gives new sockets into keeping.
+    notifier.stopping();
+    if (closesSockets) kept.forget(this.#fronts.all.values());
     const left = await this.#workforce.leave();
     if (closesSockets) this.#fronts.close(this.#fronts.all.values());
     this.#options.journal.draining(sessionsLeft(left));

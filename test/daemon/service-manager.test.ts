@@ -1,0 +1,88 @@
+/** What a daemon says to its service manager on its way. */
+
+import assert from "node:assert/strict";
+import { appendFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { test, type TestContext } from "node:test";
+import { UnixDatagram } from "../../src/platform/unix-datagram.ts";
+import { control } from "../support/control.ts";
+import { RunningDaemon } from "../support/daemon.ts";
+import { startBackend } from "../support/peers.ts";
+import { receiveDatagrams, temporaryFolder } from "../support/unix-receiver.ts";
+
+interface Manager {
+  /** What it has heard so far; whole datagrams. */
+  readonly texts: readonly string[];
+  /** Where it listens, as a daemon is told. */
+  readonly environment: { readonly NOTIFY_SOCKET: string };
+}
+
+function startManager(t: TestContext): Manager {
+  const path = join(temporaryFolder(t), "notify");
+  const received = receiveDatagrams(path);
+  t.after(() => received.close());
+  return { texts: received.texts, environment: { NOTIFY_SOCKET: path } };
+}
+
+/** Asks again and again, twenty seconds at most. */
+async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 1000; tries += 1) {
+    if (await isSo()) return;
+    await pause(20);
+  }
+  throw new Error(`not within twenty seconds: ${what}`);
+}
+
+/** All that was said to it up to now, in order: datagrams wait in one queue, whoever has sent them. */
+async function heardByNow({ texts, environment }: Manager): Promise<readonly string[]> {
+  const last = new UnixDatagram(environment.NOTIFY_SOCKET);
+  assert.deepEqual(last.send(Buffer.from("LAST")), { kind: "sent" });
+  await until("the last word", () => texts.includes("LAST"));
+  last.close();
+  return texts;
+}
+
+const yaml = (more: string, backend: string) =>
+  `names: {reverse: never}\nservices: {sshd: {listen: ["127.0.0.1:0"], backend: "${backend}"}}\n${more}`;
+
+test("G11: each RELOADING=1 of a storm, of a reload that is refused and of one in the midst of which a stop comes has its READY=1, and none comes after STOPPING=1", async (t) => {
+  const backend = await startBackend(t);
+  const manager = startManager(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: yaml("", backend.address),
+    deny: "sshd: 127.0.0.66\n",
+    environment: manager.environment,
+  });
+  const reloads = (): number => manager.texts.filter((text) => text.startsWith("RELOADING=1")).length;
+  const reload = async (): Promise<number> => (await control(daemon, "POST", "/v1/reload")).status;
+  for (let count = 0; count < 200; count += 1) {
+    daemon.process.kill("SIGHUP");
+    if (count % 40 === 0) assert.equal(await reload(), 200);
+  }
+  writeFileSync(daemon.configFile, "servces: {}\n");
+  assert.equal(await reload(), 409);
+  // New settings of the tables wait for one that is being written.
+  writeFileSync(daemon.configFile, yaml("access: {recheck: cut}\n", backend.address));
+  truncateSync(daemon.denyFile);
+  const writing = setInterval(() => appendFileSync(daemon.denyFile, "#"), 50);
+  t.after(() => clearInterval(writing));
+  const before = reloads();
+  daemon.process.kill("SIGHUP");
+  await until("one more reload", () => reloads() > before);
+  daemon.process.kill("SIGTERM");
+  await until(
+    "a stop",
+    async () => (await control(daemon, "GET", "/v1/status")).body["state"] === "draining",
+  );
+  clearInterval(writing);
+  assert.equal(await daemon.exited(), 0);
+  const words = (await heardByNow(manager)).flatMap(
+    (text) => /^(?:RELOADING|READY|STOPPING)=1$/m.exec(text)?.[0] ?? [],
+  );
+  const said = words.join(" ");
+  assert.ok(reloads() >= 7, `${reloads()} reloads`);
+  assert.match(said, /^READY=1 .*STOPPING=1$/);
+  assert.doesNotMatch(said, /RELOADING=1 (?!READY=1)/);
+});
