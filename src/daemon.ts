@@ -117,8 +117,9 @@ export class Daemon implements ControlApi {
   /** Stops to accept, and resolves when the last session has ended by itself, or by `stop`. */
   async finish(): Promise<void> {
     const { journal } = this.#options;
-    const left = await this.#leave(true);
     const limitMs = this.#policy.settings.process.drainTimeout;
+    const left = await this.#leave(true, limitMs);
+    // Each worker keeps the time by itself as well, in case that we do not live so long; we end one that does not.
     const limit = limitMs > 0 && left > 0 ? setTimeout(() => void this.stop(), limitMs) : undefined;
     await this.#workforce.ended();
     clearTimeout(limit);
@@ -130,7 +131,7 @@ export class Daemon implements ControlApi {
   async handOver(): Promise<void> {
     const { journal, notifier } = this.#options;
     // What the service manager keeps goes to the next daemon, with the files of unix sockets.
-    const left = await this.#leave(!notifier.isHeard);
+    const left = await this.#leave(!notifier.isHeard, 0);
     this.#workforce.letGo();
     journal.stopped(`${left} sessions go on in their workers`);
     await journal.close(flushMs);
@@ -213,7 +214,7 @@ export class Daemon implements ControlApi {
       await this.#options.kept.keep(opened);
       await this.#options.beforeReady(this);
     } catch (cause) {
-      await this.#workforce.leave();
+      await this.#workforce.leave(0);
       this.#workforce.kill();
       this.#fronts.close(this.#fronts.all.values());
       throw cause;
@@ -335,7 +336,7 @@ export class Daemon implements ControlApi {
     }
   }
 
-  async #leave(closesSockets: boolean): Promise<number> {
+  async #leave(closesSockets: boolean, limitMs: number): Promise<number> {
     const { kept, notifier } = this.#options;
     this.#state = "draining";
     clearTimeout(this.#unconfirmed?.timer);
@@ -343,7 +344,7 @@ export class Daemon implements ControlApi {
     // Not before: a reload that was under way says at its end that we are ready, and gives new sockets into keeping.
     notifier.stopping();
     if (closesSockets) kept.forget(this.#fronts.all.values());
-    const left = await this.#workforce.leave();
+    const left = await this.#workforce.leave(limitMs);
     if (closesSockets) this.#fronts.close(this.#fronts.all.values());
     this.#options.journal.draining(sessionsLeft(left));
     this.#tellStatus();

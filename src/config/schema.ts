@@ -285,7 +285,7 @@ export const schema = z.strictObject({
         ),
       drainTimeout: duration
         .prefault(0)
-        .describe("sessions that are left so long after the stop are cut; 0 = never"),
+        .describe("in a drain, sessions that are left after so long are cut; 0 = never"),
     })
     .prefault({}),
   control: z

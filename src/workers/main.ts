@@ -22,6 +22,9 @@ import type { Birth, SupervisorCalls, WorkerCalls } from "./port.ts";
 /** Bounds how long records may keep us from ending. */
 const flushMs = 2000;
 
+/** So long a left-over worker serves on after SIGTERM where `process.drainTimeout` sets no limit. */
+const lastMs = 5000;
+
 interface Started {
   readonly worker: Worker;
   readonly journal: Journal;
@@ -32,6 +35,9 @@ const remoteOpenFrom = remoteSources((name, argument) => channel.askForHandle(na
 let started: Started | undefined;
 let isCharged = false;
 let isLeaving = false;
+let isLeftOver = false;
+/** As the policy in force says. */
+let drainTimeoutMs = 0;
 
 const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCalls, WorkerCalls>(ownEnd(), {
   start: async (birth) => {
@@ -40,6 +46,7 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
   },
   configure: (orders) => {
     isCharged = true;
+    drainTimeoutMs = orders.policy.settings.process.drainTimeout;
     return running().worker.configure(orders);
   },
   listen: async ({ key, endpoint }, socket) => {
@@ -52,7 +59,7 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
     running().worker.unlisten(key);
     return undefined;
   },
-  leave: () => leave(),
+  leave: (limitMs) => leave(limitMs),
   stop: () => {
     running().worker.stop();
     return undefined;
@@ -70,14 +77,19 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
   programEnded: (news) => remote.ended(news),
 });
 
-watchWorkerSignals(leave, () => {
+// A left-over worker has left long ago. SIGTERM comes when the machine goes down, and systemd would wait for our end.
+watchWorkerSignals(() => leave(isLeftOver ? drainTimeoutMs || lastMs : 0), outlive);
+
+/** Goes on without the supervisor; a limit of time that it has set still counts. */
+function outlive(): void {
+  isLeftOver = true;
   if (started === undefined || !isCharged) exit(0);
   remote.abandon();
   if (isLeaving) return;
-  const left = leave();
+  const left = leave(0);
   const message = `the supervisor is gone; ${left} sessions are served to their end, nobody is let in`;
   started.journal.warn({ code: "supervisor-lost", message });
-});
+}
 
 async function start({ log, level, flood, relay, recordsRelay, identity }: Birth): Promise<Started> {
   if (identity !== undefined) dropPrivileges(identity);
@@ -104,8 +116,8 @@ function running(): Started {
   return started;
 }
 
-/** Stops to accept; the process ends after the last session. */
-function leave(): number {
+/** Stops to accept; the process ends after the last session. Those that are left after `limitMs` are cut; 0 = never. */
+function leave(limitMs: number): number {
   const { worker, journal } = running();
   worker.unlistenAll();
   const left = worker.sessions;
@@ -116,6 +128,8 @@ function leave(): number {
       .then(() => journal.close(flushMs))
       .then(() => exit(0));
   }
+  // Of several limits the first one counts.
+  if (limitMs > 0) setTimeout(() => worker.stop(), limitMs);
   return left;
 }
 

@@ -22,8 +22,12 @@ export interface WorkerPort {
   /** Rejects with an error named "ListenError". */
   listen(key: string, endpoint: ListenEndpoint, socket: BoundSocket): Promise<void>;
   unlisten(key: string): Promise<void>;
-  /** Stops to accept, at once, and ends after its last session. Resolves with the number of those that are left. */
-  leave(): Promise<number>;
+  /**
+   * Stops to accept, at once, and ends after its last session. Resolves with the number of those that are left.
+   *
+   * @param limitMs sessions that are left so long after are cut, whether the supervisor lives or not; 0 = never
+   */
+  leave(limitMs: number): Promise<number>;
   /** Ends every session at once. */
   stop(): Promise<void>;
   kick(id: string): Promise<boolean>;
@@ -63,7 +67,7 @@ export type WorkerCalls = ProgramNews & {
   readonly configure: { argument: Orders; answer: TablesNews };
   readonly listen: { argument: { key: string; endpoint: ListenEndpoint }; answer: undefined };
   readonly unlisten: { argument: string; answer: undefined };
-  readonly leave: { argument: undefined; answer: number };
+  readonly leave: { argument: number; answer: number };
   readonly stop: { argument: undefined; answer: undefined };
   readonly kick: { argument: string; answer: boolean };
   readonly keepBase: { argument: undefined; answer: number };
@@ -118,7 +122,7 @@ export async function startWorker(
     configure: (orders) => channel.ask("configure", orders),
     listen: async (key, endpoint, socket) => channel.ask("listen", { key, endpoint }, socket.sendable),
     unlisten: (key) => channel.ask("unlisten", key),
-    leave: () => channel.ask("leave", undefined),
+    leave: (limitMs) => channel.ask("leave", limitMs),
     stop: () => channel.ask("stop", undefined),
     kick: (id) => channel.ask("kick", id),
     report: () => channel.ask("report", undefined),
@@ -160,6 +164,7 @@ export function ownWorker(worker: Worker, pid: number): WorkerPort {
     // The listener closes the descriptor, so nobody else may.
     listen: (key, endpoint, socket) => worker.listen(key, endpoint, socket.descriptor),
     unlisten: async (key) => worker.unlisten(key),
+    // The daemon itself keeps the time: it ends together with this worker.
     leave: async () => {
       worker.unlistenAll();
       left();

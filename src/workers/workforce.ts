@@ -44,7 +44,8 @@ export class Workforce {
   #tables: TablesNews | undefined;
   /** The newest generation that the recording worker has written down. */
   #recorded = 0;
-  #isLeaving = false;
+  /** What `leave` has said; absent before. */
+  #leaving: { readonly limitMs: number } | undefined;
   #lost = { workers: 0, sessions: 0 };
 
   constructor(options: WorkforceOptions) {
@@ -118,12 +119,13 @@ export class Workforce {
     await this.#each((port) => port.unlisten(key));
   }
 
-  /** No worker accepts any more, and each ends after its last session. Resolves with the number of sessions that are left. */
-  async leave(): Promise<number> {
+  /** No worker accepts any more, and each ends after its last session; see `WorkerPort`. Resolves with the number of sessions that are left. */
+  async leave(limitMs: number): Promise<number> {
+    this.#leaving = { limitMs };
     this.#close();
     let left = 0;
     await this.#each(async (port) => {
-      left += await port.leave();
+      left += await port.leave(limitMs);
     });
     return left;
   }
@@ -223,7 +225,6 @@ export class Workforce {
 
   /** Nobody is replaced any more. */
   #close(): void {
-    this.#isLeaving = true;
     for (const post of this.#posts) post.close();
     this.#spare?.close();
   }
@@ -239,7 +240,7 @@ export class Workforce {
     // A reload may have come while this worker was on its way up.
     if (this.#charge !== undefined && this.#charge !== charge)
       await port.configure(this.#ordersFor(post, this.#charge));
-    if (this.#isLeaving) await port.leave();
+    if (this.#leaving !== undefined) await port.leave(this.#leaving.limitMs);
     this.#spare?.prepare();
   }
 

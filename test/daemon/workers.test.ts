@@ -135,6 +135,44 @@ test("J5: SIGTERM with onRestart keep: the daemon is gone at once, the port is f
   assert.equal(next.records.filter(({ event }) => event === "accept").length, 1);
 });
 
+for (const [drainTimeout, because] of [
+  ["300ms", "which counts from then"],
+  ["0", "and without one after some seconds: nobody waits for it any more but a machine that goes down"],
+] as const)
+  test(`J5: a left-over worker that gets SIGTERM itself cuts what is left after drainTimeout (${drainTimeout}), ${because}`, async (t) => {
+    const backend = await startBackend(t);
+    const daemon = await RunningDaemon.start(t, {
+      services: { sshd: backend.address },
+      yaml: yaml(`workers: 1, onRestart: keep, drainTimeout: ${drainTimeout}`),
+    });
+    const session = await open(t, daemon.port("sshd"));
+    assert.equal(await ask(session, "one"), "one");
+    const [worker = 0] = daemon.workers();
+    assert.equal(await daemon.end("SIGTERM"), 0);
+    await pause(600);
+    assert.equal(await ask(session, "two"), "two", "a restart alone sets it no limit");
+    process.kill(worker, "SIGTERM");
+    await gone(worker);
+    assert.equal((await daemon.find(({ event }) => event === "end")).cause, "drain");
+  });
+
+test("J4: a supervisor that is killed while it drains: the worker cuts what is left at the deadline of the drain", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: yaml("workers: 1, drainTimeout: 4s"),
+  });
+  const session = await open(t, daemon.port("sshd"));
+  assert.equal(await ask(session, "one"), "one");
+  const [worker = 0] = daemon.workers();
+  daemon.process.kill("SIGTERM");
+  await daemon.find(({ event }) => event === "draining");
+  await daemon.end("SIGKILL");
+  assert.equal(await ask(session, "two"), "two", "it outlives the supervisor");
+  await gone(worker);
+  assert.equal((await daemon.find(({ event }) => event === "end")).cause, "drain");
+});
+
 test("J1: a drain with a deadline cuts what is left after it", async (t) => {
   const backend = await startBackend(t);
   const daemon = await RunningDaemon.start(t, {
