@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { ControlApi, ReloadOutcome } from "./control/api.ts";
 import { type Front, Fronts, printFront } from "./fronts.ts";
 import type { KeptSockets } from "./kept-sockets.ts";
+import { withMoreTime } from "./platform/more-time.ts";
 import type { Notifier } from "./platform/systemd.ts";
 import { type Inherited, type ListenPlan, listenPlans, type Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
@@ -116,12 +117,15 @@ export class Daemon implements ControlApi {
 
   /** Stops to accept, and resolves when the last session has ended by itself, or by `stop`. */
   async finish(): Promise<void> {
-    const { journal } = this.#options;
+    const { journal, notifier } = this.#options;
     const limitMs = this.#policy.settings.process.drainTimeout;
     const left = await this.#leave(true, limitMs);
     // Each worker keeps the time by itself as well, in case that we do not live so long; we end one that does not.
     const limit = limitMs > 0 && left > 0 ? setTimeout(() => void this.stop(), limitMs) : undefined;
-    await this.#workforce.ended();
+    const ended = this.#workforce.ended();
+    // A stop that the service manager began has its limit, which stands where we set none; of a drain it knows nothing.
+    const mayTakeLong = this.#isDrainAsked || limitMs > 0;
+    await (mayTakeLong ? withMoreTime(notifier, ended) : ended);
     clearTimeout(limit);
     journal.stopped();
     await journal.close(flushMs);

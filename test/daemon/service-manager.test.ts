@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
 import { UnixDatagram } from "../../src/platform/unix-datagram.ts";
-import { control } from "../support/control.ts";
+import { command, control } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
-import { startBackend } from "../support/peers.ts";
+import { ask, open, startBackend } from "../support/peers.ts";
 import { receiveDatagrams, temporaryFolder } from "../support/unix-receiver.ts";
 
 interface Manager {
@@ -45,6 +45,37 @@ async function heardByNow({ texts, environment }: Manager): Promise<readonly str
 
 const yaml = (more: string, backend: string) =>
   `names: {reverse: never}\nservices: {sshd: {listen: ["127.0.0.1:0"], backend: "${backend}"}}\n${more}`;
+
+const stops: [how: "drain" | "SIGTERM", process: string, asksForTime: boolean, because: string][] = [
+  ["drain", "onRestart: keep", true, "systemd has begun no stop, and would end one that takes too long"],
+  ["SIGTERM", "onRestart: drain, drainTimeout: 1m", true, "our limit is in the place of its"],
+  ["SIGTERM", "onRestart: drain", false, "its limit is the only one"],
+];
+for (const [how, settings, asksForTime, because] of stops)
+  test(`${how} with ${settings} ${asksForTime ? "asks" : "does not ask"} the service manager for time while a session is left: ${because}`, async (t) => {
+    const backend = await startBackend(t);
+    const manager = startManager(t);
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: yaml(`process: {${settings}}\n`, backend.address),
+      environment: manager.environment,
+    });
+    const session = await open(t, daemon.port("sshd"));
+    assert.equal(await ask(session, "one"), "one");
+    if (how === "drain") assert.equal((await command(daemon, "drain")).status, 0);
+    else daemon.process.kill(how);
+    await daemon.find(({ event }) => event === "draining");
+    assert.equal(await ask(session, "two"), "two");
+    const isTime = (text: string): boolean => text.startsWith("EXTEND_TIMEOUT_USEC=");
+    if (asksForTime) await until("a word about time", () => manager.texts.some(isTime));
+    session.end();
+    assert.equal(await daemon.exited(), 0);
+    const texts = await heardByNow(manager);
+    assert.equal(texts.some(isTime), asksForTime);
+    const [stopping, time] = [texts.indexOf("STOPPING=1"), texts.findIndex(isTime)];
+    assert.ok(stopping >= 0, "it says that it stops");
+    if (asksForTime) assert.ok(stopping < time, "before that nothing would be longer for it");
+  });
 
 test("G11: each RELOADING=1 of a storm, of a reload that is refused and of one in the midst of which a stop comes has its READY=1, and none comes after STOPPING=1", async (t) => {
   const backend = await startBackend(t);

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test, type TestContext } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import { buildPackage, installPackages, standInForNode, top } from "../support/debian.ts";
 import { readLoadSummary } from "../support/load.ts";
 import { Machine } from "../support/machine.ts";
@@ -484,6 +485,41 @@ test("one daemon per instance reads the configuration of its name", () => {
   assert.match(other, /sshd on 127[.]0[.]0[.]1:2022/);
   assert.match(machine.must("tcpwrapd", "status"), /sshd on 127[.]0[.]0[.]1:22:/);
   machine.must("systemctl", "stop", "tcpwrapd@other.service");
+});
+
+test("`tcpwrapd drain` lets nobody in, keeps the session for longer than TimeoutStopSec, and ends the unit for good after it", async (t) => {
+  dropIn("[Service]\nTimeoutStopSec=3\n");
+  machine.must("systemctl", "start", unit);
+  const load = new Load(t, 22, 1, 0);
+  await sessionsOpen(1);
+  machine.must("tcpwrapd", "drain");
+  await machine.until("a drain", () => machine.property(unit, "StatusText").startsWith("draining, 1 "), unit);
+  assert.equal(hello(22), "ECONNREFUSED");
+  await wait(8000);
+  assert.equal(machine.property(unit, "ActiveState"), "deactivating");
+  assert.match(machine.property(unit, "StatusText"), /^draining, 1 /);
+  assert.equal(await load.end(), "connections 0, sessions cut 0, connections refused 0");
+  await machine.until("the end", () => machine.property(unit, "ActiveState") === "inactive", unit);
+  const ended = ["Result", "ExecMainStatus", "NRestarts"].map((name) => machine.property(unit, name));
+  assert.deepEqual(ended, ["success", "0", "0"]);
+  assert.equal(processes(), 0);
+  machine.must("systemctl", "start", unit);
+  assert.equal(hello(22), "hello");
+});
+
+test("`tcpwrapd drain` under systemd cuts the session after drainTimeout, which may be longer than TimeoutStopSec", async (t) => {
+  dropIn("[Service]\nTimeoutStopSec=3\n");
+  configure(
+    'process: {drainTimeout: 8s}\nservices: {sshd: {listen: ["127.0.0.1:22"], backend: "127.0.0.1:2222"}}',
+  );
+  machine.must("systemctl", "start", unit);
+  const load = new Load(t, 22, 1, 0);
+  await sessionsOpen(1);
+  machine.must("tcpwrapd", "drain");
+  await machine.until("the end", () => machine.property(unit, "ActiveState") === "inactive", unit);
+  const ended = ["Result", "ExecMainStatus", "NRestarts"].map((name) => machine.property(unit, name));
+  assert.deepEqual(ended, ["success", "0", "0"]);
+  assert.match(await load.end(), /sessions cut 1, connections refused 0/);
 });
 
 test("an upgrade of the package cuts no session", async (t) => {

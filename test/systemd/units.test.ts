@@ -31,6 +31,12 @@ test("the unit for one daemon per instance is the unit for one daemon, but for i
   assert.deepEqual(template, named);
 });
 
+test("the relay's unit restarts what has failed, and not what somebody has drained", () => {
+  const unit = directives("tcpwrapd.service");
+  assert.deepEqual(unit.get("Restart"), ["on-failure"]);
+  assert.deepEqual(unit.get("RestartPreventExitStatus"), ["64 78"]);
+});
+
 test("J9: the relay's unit names the one switch that Node cannot bear, and has it off", () => {
   const unit = directives("tcpwrapd.service");
   assert.equal(unit.has("MemoryDenyWriteExecute"), false);
