@@ -1,6 +1,5 @@
 /** Leads the daemon from start to stop: it owns the listening sockets and the policy, the workers serve what comes in. */
 
-import { setTimeout as pause } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { ControlApi, ReloadOutcome } from "./control/api.ts";
 import { type Front, Fronts, printFront } from "./fronts.ts";
@@ -35,9 +34,8 @@ export interface DaemonOptions {
 /** Bounds how long records may keep us from ending. */
 const flushMs = 2000;
 
-/** So often, and after so long each time, a port is tried that the service manager has still to let go: 5 s in all. */
-const dropTries = 100;
-const dropPauseMs = 50;
+/** So long the service manager may take to let a port go. */
+const dropMs = 5000;
 
 /** Keys that are read at the start only. */
 const startKeys = ["process", "control", "log", "flood", "relay"] as const;
@@ -230,16 +228,8 @@ export class Daemon implements ControlApi {
 
   /** A socket that was kept and is not wanted any more may be in the way of a new one until the service manager has closed it. */
   async #openFirst(plans: readonly ListenPlan[]): Promise<readonly Front[]> {
-    let tries = this.#options.kept.drop(plans) ? dropTries : 0;
-    for (;;) {
-      try {
-        return (await this.#fronts.open(plans)).opened;
-      } catch (cause) {
-        if (tries === 0) throw cause;
-        tries -= 1;
-        await pause(dropPauseMs);
-      }
-    }
+    const patienceMs = this.#options.kept.drop(plans) ? dropMs : 0;
+    return (await this.#fronts.open(plans, patienceMs)).opened;
   }
 
   async #reload(confirmMs: number | undefined): Promise<ReloadOutcome> {

@@ -1,8 +1,9 @@
 /** The listening sockets of the daemon: bound once, kept over every reload that still wants them. */
 
+import { setTimeout as pause } from "node:timers/promises";
 import type { KeptSockets } from "./kept-sockets.ts";
 import { printEndpoint } from "./listen/endpoint.ts";
-import { bind, type Bound } from "./listen/listener.ts";
+import { bind, type BindOptions, type Bound } from "./listen/listener.ts";
 import type { ListenPlan } from "./policy.ts";
 
 /** One bound socket, and the plan that it came from. */
@@ -16,6 +17,9 @@ export interface FrontChange {
   readonly opened: readonly Front[];
   readonly closed: readonly Front[];
 }
+
+/** A socket that cannot be had yet is tried again after so long. */
+const pauseMs = 50;
 
 /** Prints a front as records name it: "sshd on 127.0.0.1:22". */
 export function printFront({ plan, bound }: Front): string {
@@ -44,11 +48,13 @@ export class Fronts {
   /**
    * Binds what the plans have and we have not. Nothing is closed yet, so that everything can be taken back.
    *
+   * @param patienceMs how long what cannot be bound is tried again, all together; what has been taken is held meanwhile
    * @returns what is new, and what the plans do without
    *
    * Rejects with a `ListenError`; what was bound before that is closed again.
    */
-  async open(plans: readonly ListenPlan[]): Promise<FrontChange> {
+  async open(plans: readonly ListenPlan[], patienceMs = 0): Promise<FrontChange> {
+    const untilMs = performance.now() + patienceMs;
     const wanted = new Map(plans.map((plan) => [plan.key, plan]));
     const closed = [...this.#open].flatMap(([key, front]) => (wanted.has(key) ? [] : [front]));
     const opened: Front[] = [];
@@ -56,10 +62,8 @@ export class Fronts {
       for (const plan of wanted.values()) {
         if (this.#open.has(plan.key)) continue;
         const descriptor = plan.descriptor ?? this.#kept.take(plan);
-        const front = {
-          plan,
-          bound: await bind({ ...plan, ...(descriptor !== undefined && { descriptor }) }),
-        };
+        const options = { ...plan, ...(descriptor !== undefined && { descriptor }) };
+        const front = { plan, bound: await bindUntil(untilMs, options) };
         this.#open.set(plan.key, front);
         opened.push(front);
       }
@@ -83,6 +87,18 @@ export class Fronts {
       this.#open.delete(plan.key);
       if (this.#isOwner) bound.socket.close();
       else bound.socket.forget();
+    }
+  }
+}
+
+/** Tries again until it can be had, or until then; rejects with the `ListenError` of the last try. */
+async function bindUntil(untilMs: number, options: BindOptions): Promise<Bound> {
+  for (;;) {
+    try {
+      return await bind(options);
+    } catch (cause) {
+      if (performance.now() >= untilMs) throw cause;
+      await pause(pauseMs);
     }
   }
 }

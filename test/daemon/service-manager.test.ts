@@ -1,14 +1,16 @@
-/** What a daemon says to its service manager on its way. */
+/** What a daemon says to its service manager on its way, and a manager that takes its time. */
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { appendFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
+import { bindSocket, type BoundSocket } from "../../src/platform/bound-sockets.ts";
 import { UnixDatagram } from "../../src/platform/unix-datagram.ts";
 import { command, control } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
-import { ask, open, startBackend } from "../support/peers.ts";
+import { ask, open, startBackend, talk } from "../support/peers.ts";
 import { receiveDatagrams, temporaryFolder } from "../support/unix-receiver.ts";
 
 interface Manager {
@@ -116,4 +118,45 @@ test("G11: each RELOADING=1 of a storm, of a reload that is refused and of one i
   assert.ok(reloads() >= 7, `${reloads()} reloads`);
   assert.match(said, /^READY=1 .*STOPPING=1$/);
   assert.doesNotMatch(said, /RELOADING=1 (?!READY=1)/);
+});
+
+/** A listening socket that nobody accepts from, as systemd keeps them. */
+function keepListening(t: TestContext): { socket: BoundSocket; port: number } {
+  const socket = bindSocket({ kind: "tcp", host: "127.0.0.1", port: 0, isIpv6: false, isIpv6Only: false });
+  t.after(() => socket.close());
+  // It goes on to listen when the one who has told it to is gone.
+  const listen = "require('net').createServer().listen({ fd: 3 }, () => process.exit())";
+  const { status } = spawnSync(process.execPath, ["-e", listen], {
+    stdio: ["ignore", "inherit", "inherit", socket.descriptor],
+  });
+  assert.equal(status, 0);
+  return { socket, port: socket.address?.port ?? 0 };
+}
+
+test("a restart that moves one listener holds what was kept of another while the service manager takes its time to close the old one", async (t) => {
+  const backend = await startBackend(t);
+  const manager = startManager(t);
+  const [stays, moves] = [keepListening(t), keepListening(t)];
+  const nameOf = ({ port }: { port: number }): string => `kept-${encodeURIComponent(`127.0.0.1:${port}`)}`;
+  let isClosed = false;
+  const closing = setInterval(() => {
+    if (isClosed || !manager.texts.includes(`FDSTOREREMOVE=1\nFDNAME=${nameOf(moves)}`)) return;
+    isClosed = true;
+    setTimeout(() => moves.socket.close(), 700);
+  }, 10);
+  t.after(() => clearInterval(closing));
+  const daemon = await RunningDaemon.start(t, {
+    services: { stays: backend.address, moves: backend.address },
+    listen: { stays: `127.0.0.1:${stays.port}`, moves: `0.0.0.0:${moves.port}` },
+    passed: [stays.socket.descriptor, moves.socket.descriptor],
+    before: ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$0" "$@"'],
+    environment: {
+      ...manager.environment,
+      LISTEN_FDS: "2",
+      LISTEN_FDNAMES: `${nameOf(stays)}:${nameOf(moves)}`,
+    },
+  });
+  assert.ok(isClosed, "the old socket was in the way");
+  for (const { port } of [stays, moves]) assert.equal((await talk(port, { say: "hello" })).text, "hello");
+  assert.equal(await daemon.end("SIGTERM"), 0);
 });

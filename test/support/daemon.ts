@@ -51,8 +51,8 @@ export interface StartOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** A program that becomes the daemon, with its arguments: nsenter(1), setpriv(1). */
   readonly before?: readonly string[];
-  /** A descriptor of ours that it gets as 3. */
-  readonly passed?: number;
+  /** A descriptor of ours that it gets as 3, or several from there on. */
+  readonly passed?: number | readonly number[];
   /** Called every few milliseconds until it is ready. */
   readonly whileStarting?: (child: ChildProcess) => void;
   /** Another built program than dist/main.js. */
@@ -115,7 +115,7 @@ export class RunningDaemon {
     ];
     const [file, ...before] = [...(options.before ?? []), process.execPath];
     const child = spawn(file, [...before, main, ...args, ...(options.args ?? [])], {
-      stdio: ["ignore", "pipe", "pipe", ...(options.passed === undefined ? [] : [options.passed])],
+      stdio: ["ignore", "pipe", "pipe", ...[options.passed ?? []].flat()],
       env: { ...process.env, ...options.environment },
     });
     const daemon = new RunningDaemon(folder, child);
