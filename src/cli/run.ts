@@ -1,6 +1,7 @@
 /** `tcpwrapd run`: the daemon, in the foreground. */
 
 import { hostname } from "node:os";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Argv } from "yargs";
 import { openRelay } from "../workers/chosen-relay.ts";
 import { graveTables } from "../config/strict.ts";
@@ -48,6 +49,9 @@ import { withSharedFlags } from "./shared-flags.ts";
 import { requireSources } from "./sources.ts";
 import { version } from "./version.ts";
 import { feedWatchdog } from "./watchdog.ts";
+
+/** A signal that has ended a worker reaches us too within this time. */
+const signalMs = 300;
 
 interface RunFlags extends ProtectFlags, LogFlags {
   readonly logLevel: "debug" | "info" | "warn" | "error";
@@ -162,8 +166,10 @@ export async function runDaemon(
     return exitStatus.ok;
   } catch (cause) {
     await journal.close(1000);
-    // A terminal's Ctrl-C ends workers too that are only on their way up; nothing has failed then.
-    if (signals.isStopped() && cause instanceof Error && cause.name === "ChannelClosed") return exitStatus.ok;
+    // A terminal's Ctrl-C ends workers too that are only on their way up; nothing has failed then. Their end may be heard before it.
+    const isWorkerLost = cause instanceof Error && cause.name === "ChannelClosed";
+    if (isWorkerLost) await Promise.race([signals.stopped, pause(signalMs)]);
+    if (isWorkerLost && signals.isStopped()) return exitStatus.ok;
     // A socket that cannot be had, a user that nobody is: whatever says what to do about it.
     if (!(cause instanceof Error && "hint" in cause)) throw cause;
     io.errors.write(`tcpwrapd: ${cause.message}; ${String(cause.hint)}\n`);
