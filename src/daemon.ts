@@ -9,6 +9,7 @@ import type { Notifier } from "./platform/systemd.ts";
 import { type Inherited, type ListenPlan, listenPlans, type Policy } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
 import { sessionsLeft, statusLine, statusOf } from "./status.ts";
+import type { TablesNews } from "./workers/orders.ts";
 import { Workforce, type WorkforceOptions } from "./workers/workforce.ts";
 
 /** What the daemon is made of; everything that touches the machine is handed in. */
@@ -241,6 +242,8 @@ export class Daemon implements ControlApi {
       const policy = await this.#options.readPolicy();
       const isFirstWindow = confirmMs !== undefined && this.#unconfirmed === undefined;
       const base = isFirstWindow ? await this.#workforce.keepBase() : 0;
+      if (isFirstWindow && base === 0)
+        throw new Error("no worker is there that could keep the tables of now");
       const outcome = await this.#swap(policy);
       const window = confirmMs === undefined ? {} : this.#openWindow(before, base, confirmMs);
       const { opened, closed, needsRestart } = outcome;
@@ -253,6 +256,7 @@ export class Daemon implements ControlApi {
       journal.diagnose(needsRestart.length > 0 ? "warn" : "info", { code: "reloaded", message });
       return { reloaded: true, ...outcome, ...window };
     } catch (cause) {
+      if (this.#unconfirmed === undefined) this.#workforce.forgetBase();
       const reason = reasonOf(cause);
       const message = `reload refused, everything stays as it was: ${reason}`;
       journal.diagnose("error", { code: "reload-refused", message });
@@ -316,12 +320,8 @@ export class Daemon implements ControlApi {
     const { generation: base } = undone;
     try {
       await this.#swap(undone.policy);
-      await this.#workforce.goBack();
-      const now = this.#workforce.tables?.generation ?? 0;
-      const message =
-        now === base
-          ? `not confirmed in time: the configuration before is in force again; the tables are those of generation ${base} still`
-          : `not confirmed in time: generation ${refused} of the tables is taken back, those of generation ${base} are in force again as generation ${now}; the files are as they were, and count when one of them changes`;
+      const now = await this.#workforce.goBack();
+      const message = `not confirmed in time: ${takenBack(refused, base, now)}`;
       journal.diagnose("error", { code: "unconfirmed", message });
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
@@ -338,11 +338,25 @@ export class Daemon implements ControlApi {
     // Not before: a reload that was under way says at its end that we are ready, and gives new sockets into keeping.
     notifier.stopping();
     if (closesSockets) kept.forget(this.#fronts.all.values());
+    this.#tellDropped();
     const left = await this.#workforce.leave(limitMs);
     if (closesSockets) this.#fronts.close(this.#fronts.all.values());
     this.#options.journal.draining(sessionsLeft(left));
     this.#tellStatus();
     return left;
+  }
+
+  /** Nobody is left who would take anything back: the next daemon reads the files. */
+  #tellDropped(): void {
+    const dropped =
+      this.#unconfirmed !== undefined
+        ? "the last reload is neither confirmed nor undone"
+        : this.#workforce.holds
+          ? "tables that nobody has confirmed are taken back"
+          : undefined;
+    if (dropped === undefined) return;
+    const message = `the daemon ends while ${dropped}: the next one takes the configuration and the tables as the files are`;
+    this.#options.journal.diagnose("error", { code: "unconfirmed", message });
   }
 
   #tellStatus(): void {
@@ -352,6 +366,19 @@ export class Daemon implements ControlApi {
   #statusLine(): string {
     return statusLine(this.#workforce.sessions, this.#workforce.tables, this.#state === "draining");
   }
+}
+
+/** What a reload that nobody has confirmed has come to. */
+function takenBack(refused: number, base: number, now: TablesNews | undefined): string {
+  const files = "the files are as they were, and count when one of them changes";
+  const back = `generation ${refused} of the tables is taken back`;
+  if (now === undefined)
+    return `${back}, those of generation ${base} come into force with the next worker, as none is there now; ${files}`;
+  if (now.isHeld !== true || now.generation === base) {
+    const same = now.generation === base ? " still" : `, as generation ${now.generation}`;
+    return `the configuration before is in force again; the tables are those of generation ${base}${same}`;
+  }
+  return `${back}, those of generation ${base} are in force again as generation ${now.generation}; ${files}`;
 }
 
 /** What is wrong, and what to do about it where that is known. */

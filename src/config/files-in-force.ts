@@ -4,6 +4,7 @@ import type { Source } from "../access/types.ts";
 import { ageMs, countLines, isSameState, look, type Looked, readTail, readWhole } from "./files.ts";
 import { MAX_FILE_BYTES } from "./load.ts";
 import { quietNeededMs, quietNeededUnreadMs, racyMs } from "./settle.ts";
+import { bytesOf, largeBytes } from "./snapshot.ts";
 
 /** What a path leads to, as it is in force. */
 export interface InForce {
@@ -17,9 +18,6 @@ export interface InForce {
 
 /** A file that was just read. */
 export type Reading = InForce & { readonly source: Source };
-
-/** Files beyond this together are loaded in the background. */
-export const largeBytes = 512 * 1024;
 
 /** With no more lines than this in all files together a decision waits for the load, though it is done in the background. */
 const shortLines = 10_000;
@@ -159,19 +157,10 @@ export function readNow(path: string, maxBytes = MAX_FILE_BYTES): Reading {
   };
 }
 
-/** Whether two contents are the same. */
-export function isSameContent(before: Source, after: Source): boolean {
-  return before.kind === after.kind && Buffer.compare(bytesOf(before), bytesOf(after)) === 0;
-}
-
 /** Bytes of all files together. */
 export function sizeOf(states: readonly Looked[]): number {
   return states.reduce(
     (sum, state) => sum + (typeof state === "object" && "size" in state ? state.size : 0),
     0,
   );
-}
-
-function bytesOf(source: Source): Uint8Array {
-  return source.kind === "text" ? source.bytes : new Uint8Array();
 }

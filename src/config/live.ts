@@ -9,8 +9,6 @@ import { nisDomain } from "../platform/nis-domain.ts";
 import {
   FilesInForce,
   type InForce,
-  isSameContent,
-  largeBytes,
   type Reading,
   readNow,
   recheckMs,
@@ -20,6 +18,7 @@ import {
 import { isSameState, look } from "./files.ts";
 import { type BackgroundOptions, type FileReading, loadTablesInBackground } from "./load-background.ts";
 import { type Loaded, type LoadOptions, loadTables } from "./load.ts";
+import { fingerprint, isSameContent, largeBytes, restore, type Snapshot } from "./snapshot.ts";
 import { findWriters, isAboutWriters } from "./writers.ts";
 
 /** Both tables of one moment. One decision sees one generation. */
@@ -30,6 +29,15 @@ export interface Generation {
   readonly allowRules: number;
   readonly denyRules: number;
   readonly diagnostics: readonly Diagnostic[];
+  /** What they were made of. */
+  readonly sources: Loaded["sources"];
+}
+
+/** Older tables that are in force in place of what the files say. */
+export interface Held {
+  readonly tables: Snapshot;
+  /** The files that they stand for (`fingerprint`): what is another one is an edit, and counts. Absent = whatever they are. */
+  readonly since?: string;
 }
 
 /** What happened to the tables: a new generation is in force, or the old one stays because `kept` says so. */
@@ -40,6 +48,8 @@ export interface TablesChange {
   readonly refused?: readonly Diagnostic[];
   /** A table that could not be read is again what it was: the generation in force is that of the files. */
   readonly isBack?: true;
+  /** The new generation is an older one that is held in place of what the files say. */
+  readonly isHeld?: true;
 }
 
 export interface LiveTablesOptions {
@@ -94,33 +104,54 @@ export class LiveTables {
   #load: BackgroundLoad | undefined;
   /** How often `hold` was called; a load in the background that began before it comes too late. */
   #holds = 0;
+  #heldSince: string | undefined;
   readonly #closed = new AbortController();
   readonly #poll: NodeJS.Timeout;
   /** Tables that are not taken only because others can write to them, which their files do not tell when it is mended. */
   #barred: Loaded | undefined;
 
-  private constructor(options: LiveTablesOptions, loaded: Loaded, readings: ReadonlyMap<string, InForce>) {
-    const refused = graveIn(loaded, options);
+  /** @param held in force in place of `loaded`, for as long as the files say that */
+  private constructor(
+    options: LiveTablesOptions,
+    loaded: Loaded,
+    readings: ReadonlyMap<string, InForce>,
+    held: Loaded | undefined,
+  ) {
+    const refused = held === undefined ? graveIn(loaded, options) : [];
     this.#options = options;
-    this.#current = generationOf(refused.length > 0 ? closed(options) : loaded, options.firstNumber ?? 1);
+    this.#current = generationOf(
+      held ?? (refused.length > 0 ? closed(options) : loaded),
+      options.firstNumber ?? 1,
+    );
+    if (held !== undefined) this.#heldSince = filesIn(loaded.sources, options);
     this.#files.replace(readings);
-    options.onChange({ generation: this.#current });
+    options.onChange({ generation: this.#current, ...(held !== undefined && { isHeld: true }) });
     this.#bar(loaded, refused);
     if (refused.length > 0) this.#tellRefused(refused, "there are no tables yet, so everybody is refused");
     this.#poll = setInterval(() => this.#lookAtAll(), options.pollMs ?? 500).unref();
   }
 
-  /** Loads both tables; resolves with the first generation in force. */
-  static async open(options: LiveTablesOptions): Promise<LiveTables> {
+  /**
+   * Loads both tables; resolves with the first generation in force.
+   *
+   * @param held what somebody before us held in force, and holds on if no file has changed since
+   */
+  static async open(options: LiveTablesOptions, held?: Held): Promise<LiveTables> {
     const now = loadNow(options, new Map());
-    if (now !== undefined) return new LiveTables(options, now.loaded, now.readings);
+    if (now !== undefined)
+      return new LiveTables(options, now.loaded, now.readings, await heldIn(held, now.loaded, options));
     const { readings, ...loaded } = await loadTablesInBackground(loadOptions(options));
-    return new LiveTables(options, loaded, inForce(readings));
+    return new LiveTables(options, loaded, inForce(readings), await heldIn(held, loaded, options));
   }
 
   /** The generation in force, whether or not the files have changed since. */
   get current(): Generation {
     return this.#current;
+  }
+
+  /** The files that the tables in force stand for, since they are older ones (`hold`); undefined when they are those of the files. */
+  get heldSince(): string | undefined {
+    return this.#heldSince;
   }
 
   /** Why the generation in force is not what the files say; none when it is. */
@@ -161,16 +192,18 @@ export class LiveTables {
    * Puts older tables in force again, under a new number, in place of what the files say. They stay until the content of a
    * file changes once more.
    */
-  hold({ tables, allowRules, denyRules, diagnostics }: Generation): void {
+  hold(older: Omit<Generation, "number">): void {
     this.#holds += 1;
     this.#kept.clear();
     this.#refused = [];
     this.#barred = undefined;
     this.#files.rested();
-    this.#files.replace(this.#files.readNow());
-    const number = this.#current.number + 1;
-    this.#current = { number, tables, allowRules, denyRules, diagnostics };
-    this.#options.onChange({ generation: this.#current });
+    const readings = this.#files.readNow();
+    this.#files.replace(readings);
+    const sources = new Map(Array.from(readings, ([path, { source }]) => [path, source]));
+    this.#heldSince = filesIn(sources, this.#options);
+    this.#current = generationOf(older, this.#current.number + 1);
+    this.#options.onChange({ generation: this.#current, isHeld: true });
   }
 
   close(): void {
@@ -345,6 +378,7 @@ export class LiveTables {
     this.#bar(loaded, refused);
     if (refused.length > 0) return this.#tellRefused(refused, "the rules read before stay in force");
     this.#refused = [];
+    this.#heldSince = undefined;
     this.#current = generationOf(loaded, this.#current.number + 1);
     this.#options.onChange({ generation: this.#current });
   }
@@ -421,8 +455,27 @@ function closed({ allow, deny }: LiveTablesOptions): Loaded {
   return loadTables({ allow, deny, noMatch: "refuse", read: () => ({ kind: "missing" }) });
 }
 
-function generationOf({ tables, allowRules, denyRules, diagnostics }: Loaded, number: number): Generation {
-  return { number, tables, allowRules, denyRules, diagnostics };
+function generationOf(
+  { tables, allowRules, denyRules, diagnostics, sources }: Omit<Generation, "number">,
+  number: number,
+): Generation {
+  return { number, tables, allowRules, denyRules, diagnostics, sources };
+}
+
+/** The older tables that stand for what was just loaded; undefined where nobody holds any, or a file has changed since. */
+async function heldIn(
+  held: Held | undefined,
+  { sources }: Loaded,
+  options: LiveTablesOptions,
+): Promise<Loaded | undefined> {
+  if (held === undefined) return undefined;
+  if (held.since !== undefined && held.since !== filesIn(sources, options)) return undefined;
+  return await restore(held.tables);
+}
+
+/** What the files say, tables left out whose text was given to us. */
+function filesIn(sources: Loaded["sources"], { inline }: LiveTablesOptions): string {
+  return fingerprint(new Map([...sources].filter(([path]) => inline?.has(path) !== true)));
 }
 
 /** Why a table that has changed under us does not come into force; undefined when it does. */

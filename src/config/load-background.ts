@@ -10,6 +10,8 @@ export interface BackgroundOptions extends Omit<LoadOptions, "read" | "criticism
   readonly criticism?: Omit<NonNullable<LoadOptions["criticism"]>, "daemons">;
   /** Tables whose text is given, by the name that stands in place of a path. */
   readonly inline?: ReadonlyMap<string, string>;
+  /** Everything that is to be found, in place of the files. */
+  readonly sources?: ReadonlyMap<string, Source>;
   /** Ends the thread; the load rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -28,7 +30,7 @@ export interface FileReading {
 /** What the thread is given, and what it gives back: flat arrays that change hands without a copy. */
 export type WorkerInput = Pick<
   BackgroundOptions,
-  "allow" | "deny" | "interfaces" | "domain" | "inline" | "criticism"
+  "allow" | "deny" | "interfaces" | "domain" | "inline" | "sources" | "criticism"
 >;
 export interface WorkerOutput {
   readonly data: LoadedData;
@@ -46,13 +48,14 @@ export async function loadTablesInBackground(options: BackgroundOptions): Promis
 }
 
 function runWorker({ signal, ...options }: BackgroundOptions): Promise<WorkerOutput> {
-  const { allow, deny, interfaces, domain, inline, criticism } = options;
+  const { allow, deny, interfaces, domain, inline, sources, criticism } = options;
   const input: WorkerInput = {
     allow,
     deny,
     ...(interfaces && { interfaces }),
     domain,
     ...(inline && { inline }),
+    ...(sources && { sources }),
     ...(criticism && { criticism }),
   };
   return new Promise((resolve, reject) => {

@@ -2,14 +2,16 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { ageMs, readWhole } from "./files.ts";
 import { loadData } from "./load.ts";
+import { notKept } from "./snapshot.ts";
 import type { FileReading, WorkerInput, WorkerOutput } from "./load-background.ts";
 import { racyMs } from "./settle.ts";
 
-const { inline, ...input } = workerData as WorkerInput;
+const { inline, sources, ...input } = workerData as WorkerInput;
 const readings = new Map<string, FileReading>();
 const data = loadData({
   ...input,
   read: (path, maxBytes) => {
+    if (sources !== undefined) return sources.get(path) ?? notKept;
     const text = inline?.get(path);
     if (text !== undefined) return { kind: "text", bytes: new TextEncoder().encode(text) };
     const reading = readAtRest(path, maxBytes);

@@ -43,6 +43,8 @@ export interface Loaded {
   readonly allowRules: number;
   readonly denyRules: number;
   readonly diagnostics: readonly Diagnostic[];
+  /** What was found at each path; with it the same tables can be made again (config/snapshot.ts). */
+  readonly sources: ReadonlyMap<string, Source>;
 }
 
 /** Bytes in one file at most: a table or a `/file`. */
@@ -70,6 +72,7 @@ export interface LoadedData {
   readonly accounts?: Accounts;
   readonly paths: readonly string[];
   readonly diagnostics: readonly Diagnostic[];
+  readonly sources: ReadonlyMap<string, Source>;
 }
 
 /** A `/file` in flat form. */
@@ -85,7 +88,7 @@ export function loadTables(options: LoadOptions): Loaded {
 
 /** The tables ready to decide by. Costs nothing that grows with them. */
 export function loadedOf(data: LoadedData, noMatch: "allow" | "refuse"): Loaded {
-  const { accounts, netgroups, paths, diagnostics } = data;
+  const { accounts, netgroups, paths, diagnostics, sources } = data;
   const lists = new Map([...data.lists].map(([path, list]) => [path, listOf(list.data, list.leftOut)]));
   const tables = { allow: tableOf(data.allow), deny: tableOf(data.deny), noMatch, lists, netgroups };
   return {
@@ -94,6 +97,7 @@ export function loadedOf(data: LoadedData, noMatch: "allow" | "refuse"): Loaded 
     allowRules: tables.allow.rules.length,
     denyRules: tables.deny.rules.length,
     diagnostics,
+    sources,
   };
 }
 
@@ -101,11 +105,17 @@ export function loadedOf(data: LoadedData, noMatch: "allow" | "refuse"): Loaded 
 export function loadData({
   allow,
   deny,
-  read,
+  read: readSource,
   interfaces,
   domain,
   criticism,
 }: Omit<LoadOptions, "noMatch">): LoadedData {
+  const sources = new Map<string, Source>();
+  const read: Read = (path, maxBytes) => {
+    const source = readSource(path, maxBytes);
+    sources.set(path, source);
+    return source;
+  };
   const remarks = new Remarks();
   const paths = new Set<string>([allow, deny]);
   const lists = new ListLoader(read, interfaces, paths, remarks);
@@ -136,7 +146,8 @@ export function loadData({
     for (const diagnostic of criticise({ ...criticism, ...tables, lists: listData, netgroups }))
       remarks.add(diagnostic);
   }
-  const data = { ...tables, lists: lists.lists, netgroups, paths: [...paths], diagnostics: remarks.all };
+  const diagnostics = remarks.all;
+  const data = { ...tables, lists: lists.lists, netgroups, paths: [...paths], diagnostics, sources };
   return accounts === undefined ? data : { ...data, accounts };
 }
 

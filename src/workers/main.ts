@@ -66,12 +66,12 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
   },
   kick: (id) => running().worker.kick(id),
   report: () => running().worker.report(),
-  keepBase: () => running().worker.keepBase(),
+  keepBase: (isCopied) => running().worker.keepBase(isCopied),
   confirm: () => {
     running().worker.confirm();
     return undefined;
   },
-  goBack: () => running().worker.goBack(),
+  goBack: (tables) => running().worker.goBack(tables),
   ping: () => undefined,
   programSaid: (news) => remote.said(news),
   programEnded: (news) => remote.ended(news),

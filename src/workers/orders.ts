@@ -1,6 +1,8 @@
 /** What a supervisor and its workers tell each other, as data that can be sent. */
 
 import type { Diagnostic } from "../access/types.ts";
+import type { Held } from "../config/live.ts";
+import type { Snapshot } from "../config/snapshot.ts";
 import type { ForwardName } from "../identify/forward-names.ts";
 import type { Policy } from "../policy.ts";
 import type { Counters } from "../record/counters.ts";
@@ -21,6 +23,8 @@ export interface Orders {
   readonly recordedGeneration: number;
   /** One worker of several writes what becomes of the tables. */
   readonly recordsTables: boolean;
+  /** For a worker that has no tables yet: older ones that are in force in place of what the files say. */
+  readonly held?: Held;
 }
 
 /** The tables that a worker has in force. */
@@ -29,6 +33,22 @@ export interface TablesNews {
   readonly allowRules: number;
   readonly denyRules: number;
   readonly diagnostics: readonly Diagnostic[];
+  /** They are older than the files, and in force until one of these changes. */
+  readonly isHeld?: true;
+}
+
+/** The tables that a worker would bring back, by their generation; 0 where it has none yet. */
+export interface Base {
+  readonly generation: number;
+  /** Only for a supervisor that wants to give them to other workers. */
+  readonly tables?: Snapshot;
+}
+
+/** What has become of a worker's tables when it was to go back. */
+export interface WentBack {
+  readonly news: TablesNews;
+  /** The files that the tables in force stand for, where these are older: see `Held`. */
+  readonly heldSince?: string;
 }
 
 /** How a worker stands. */
@@ -47,8 +67,14 @@ export interface WorkerReport {
 const maxDiagnostics = 100;
 
 /** Tables as they are told of: with no more diagnostics than anybody reads. */
-export function newsOf({ generation, allowRules, denyRules, diagnostics }: TablesNews): TablesNews {
-  return { generation, allowRules, denyRules, diagnostics: diagnostics.slice(0, maxDiagnostics) };
+export function newsOf({ generation, allowRules, denyRules, diagnostics, isHeld }: TablesNews): TablesNews {
+  return {
+    generation,
+    allowRules,
+    denyRules,
+    diagnostics: diagnostics.slice(0, maxDiagnostics),
+    ...(isHeld && { isHeld }),
+  };
 }
 
 /** Whether what a worker says of its tables reads as that: it may be in somebody else's hands. */

@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from "node:url";
 import type { Settings } from "../config/schema.ts";
+import type { Snapshot } from "../config/snapshot.ts";
 import type { ListenEndpoint } from "../listen/endpoint.ts";
 import type { BoundSocket } from "../platform/bound-sockets.ts";
 import { type Answers, Channel } from "../platform/channel.ts";
@@ -12,7 +13,7 @@ import type { AllowedPrograms } from "./allowed-programs.ts";
 import type { Level } from "../record/records.ts";
 import { type ProgramCalls, type ProgramNews, programsFor } from "./remote-programs.ts";
 import type { AllowedSources, SourceCalls } from "./remote-sources.ts";
-import type { Orders, TablesNews, WorkerReport } from "./orders.ts";
+import type { Base, Orders, TablesNews, WentBack, WorkerReport } from "./orders.ts";
 import type { Worker } from "./worker.ts";
 
 /** What a supervisor asks of a worker. Everything rejects with `ChannelClosed` when the worker is gone. */
@@ -33,9 +34,9 @@ export interface WorkerPort {
   kick(id: string): Promise<boolean>;
   report(): Promise<WorkerReport>;
   /** See `Worker`. */
-  keepBase(): Promise<number>;
+  keepBase(isCopied: boolean): Promise<Base>;
   confirm(): Promise<void>;
-  goBack(): Promise<TablesNews | undefined>;
+  goBack(tables?: Snapshot): Promise<WentBack | undefined>;
   /** Answers when the worker's event loop turns. */
   ping(): Promise<void>;
   /** Ends the process, whatever it is doing; a worker of this process has nothing to end. */
@@ -70,9 +71,9 @@ export type WorkerCalls = ProgramNews & {
   readonly leave: { argument: number; answer: number };
   readonly stop: { argument: undefined; answer: undefined };
   readonly kick: { argument: string; answer: boolean };
-  readonly keepBase: { argument: undefined; answer: number };
+  readonly keepBase: { argument: boolean; answer: Base };
   readonly confirm: { argument: undefined; answer: undefined };
-  readonly goBack: { argument: undefined; answer: TablesNews | undefined };
+  readonly goBack: { argument: Snapshot | undefined; answer: WentBack | undefined };
   readonly report: { argument: undefined; answer: WorkerReport };
   readonly ping: { argument: undefined; answer: undefined };
 };
@@ -126,9 +127,9 @@ export async function startWorker(
     stop: () => channel.ask("stop", undefined),
     kick: (id) => channel.ask("kick", id),
     report: () => channel.ask("report", undefined),
-    keepBase: () => channel.ask("keepBase", undefined),
+    keepBase: (isCopied) => channel.ask("keepBase", isCopied),
     confirm: () => channel.ask("confirm", undefined),
-    goBack: () => channel.ask("goBack", undefined),
+    goBack: (tables) => channel.ask("goBack", tables),
     ping: () => channel.ask("ping", undefined),
     kill: () => void child.kill("SIGKILL"),
     letGo: () => letGo(child),
@@ -173,9 +174,10 @@ export function ownWorker(worker: Worker, pid: number): WorkerPort {
     stop: async () => worker.stop(),
     kick: async (id) => worker.kick(id),
     report: async () => worker.report(),
-    keepBase: async () => worker.keepBase(),
+    // It does not die alone, so nobody needs its tables.
+    keepBase: async () => worker.keepBase(false),
     confirm: async () => worker.confirm(),
-    goBack: async () => worker.goBack(),
+    goBack: (tables) => worker.goBack(tables),
     ping: async () => undefined,
     kill: () => undefined,
     letGo: () => undefined,

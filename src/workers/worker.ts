@@ -8,7 +8,8 @@ import { Lingers } from "../act/linger.ts";
 import { Refusals } from "../act/refuse.ts";
 import { Spawns } from "../act/spawn.ts";
 import { limitStarts, limitStartsOfEach } from "../act/start-rate.ts";
-import { type Generation, LiveTables, type TablesChange } from "../config/live.ts";
+import { type Generation, type Held, LiveTables, type TablesChange } from "../config/live.ts";
+import { isSameSnapshot, restore, type Snapshot, snapshotOf } from "../config/snapshot.ts";
 import { strictOf } from "../config/strict.ts";
 import { serve } from "../connection.ts";
 import { History } from "../history.ts";
@@ -32,7 +33,14 @@ import { Throttle } from "../record/throttle.ts";
 import type { Service, UdpService } from "../service.ts";
 import { Sessions } from "../sessions.ts";
 import { DatagramListeners } from "./datagram-listeners.ts";
-import { newsOf, type Orders, type TablesNews, type WorkerReport } from "./orders.ts";
+import {
+  type Base,
+  newsOf,
+  type Orders,
+  type TablesNews,
+  type WentBack,
+  type WorkerReport,
+} from "./orders.ts";
 import { isRefused } from "./recheck.ts";
 import { servicesOf } from "./services.ts";
 import { udpServicesOf } from "./udp-services.ts";
@@ -110,7 +118,7 @@ export class Worker {
   }
 
   /** Puts a policy in force. What it does not change is not touched: sessions, tables and what was looked up. */
-  async configure(orders: Orders): Promise<TablesNews> {
+  async configure({ held, ...orders }: Orders): Promise<TablesNews> {
     const { services } = orders.policy.settings;
     const isFromClients = Object.values(services).some(({ source }) => source === "client");
     const openFrom = isFromClients ? await this.#options.sources() : undefined;
@@ -139,7 +147,7 @@ export class Worker {
     const hasSameTables =
       isDeepStrictEqual(before?.settings.access, settings.access) &&
       isDeepStrictEqual(before?.inlineTables, inlineTables);
-    if (!hasSameTables || this.#tables === undefined) await this.#renewTables(orders);
+    if (!hasSameTables || this.#tables === undefined) await this.#renewTables(orders, held);
     // Without the first answers DynDNS clients would be refused; names that go unanswered may not hold up the start.
     if (!hasSameNames) await this.#forwardNames?.settled(AbortSignal.timeout(2 * settings.names.timeout + 1));
     if (this.#tables === undefined || this.#lookups === undefined) throw new Error("a policy without tables");
@@ -199,10 +207,16 @@ export class Worker {
     return this.#sessions.cut(id, "kicked");
   }
 
-  /** Chooses the tables that `goBack` brings back, and gives the number of their generation. */
-  keepBase(): number {
-    this.#base = this.#history.base(performance.now());
-    return this.#base?.number ?? 0;
+  /**
+   * Chooses the tables that `goBack` brings back.
+   *
+   * @param isCopied whether the tables themselves come with the answer
+   */
+  keepBase(isCopied: boolean): Base {
+    const base = this.#history.base(performance.now());
+    this.#base = base;
+    if (base === undefined) return { generation: 0 };
+    return { generation: base.number, ...(isCopied && { tables: snapshotOf(base) }) };
   }
 
   /** The tables of now are wanted: nothing before them comes back. */
@@ -211,13 +225,23 @@ export class Worker {
     this.#history.confirm(performance.now());
   }
 
-  /** Puts the tables in force again that `keepBase` has chosen, until a file changes; undefined where there are none yet. */
-  goBack(): TablesNews | undefined {
-    const base = this.#base;
-    if (base !== undefined && this.#tables !== undefined && this.#tables.current.tables !== base.tables)
-      this.#tables.hold(base);
+  /**
+   * Puts the tables in force again that `keepBase` has chosen, until a file changes.
+   *
+   * @param given those that another worker has chosen, for one that has no choice of its own
+   * @returns undefined where neither is there, or no tables yet: nothing has happened then
+   */
+  async goBack(given?: Snapshot): Promise<WentBack | undefined> {
+    const base = this.#base && { made: this.#base, from: snapshotOf(this.#base) };
+    const from = base?.from ?? given;
+    if (from === undefined || this.#tables === undefined) return undefined;
+    if (!isSameSnapshot(from, snapshotOf(this.#tables.current))) {
+      const older = base?.made ?? (await restore(from));
+      this.#tables.hold(older);
+    }
     this.confirm();
-    return this.#tables && this.#news();
+    const { heldSince } = this.#tables;
+    return { news: this.#news(), ...(heldSince !== undefined && { heldSince }) };
   }
 
   /** Sessions that are open, decided or not. */
@@ -278,18 +302,22 @@ export class Worker {
     });
   }
 
-  async #renewTables({ policy: { settings, inlineTables }, firstGeneration }: Orders): Promise<void> {
+  async #renewTables(
+    { policy: { settings, inlineTables }, firstGeneration }: Orders,
+    held: Held | undefined,
+  ): Promise<void> {
     const old = this.#tables;
     // New tables take the files as they are; those of now know what they were before, and see that one is half written.
     await old?.settled(AbortSignal.timeout(settleMs));
     const firstNumber = old === undefined ? firstGeneration : old.current.number + 1;
-    this.#tables = await LiveTables.open({
+    const options = {
       ...settings.access,
       strict: strictOf(settings),
       inline: inlineTables,
       firstNumber,
-      onChange: (change) => this.#tellOf(change),
-    });
+      onChange: (change: TablesChange) => this.#tellOf(change),
+    };
+    this.#tables = await LiveTables.open(options, held);
     old?.close();
   }
 
@@ -301,7 +329,7 @@ export class Worker {
     this.#options.journal.warn({ code: "forward-names", message });
   }
 
-  #tellOf({ generation, kept, refused, isBack }: TablesChange): void {
+  #tellOf({ generation, kept, refused, isBack, isHeld }: TablesChange): void {
     const { journal } = this.#options;
     const news = { ...generation, generation: generation.number };
     if (this.#orders?.recordsTables === true) {
@@ -313,7 +341,7 @@ export class Worker {
     // Tables that are just being opened tell of themselves when they are ours.
     const isOurs = this.#tables?.current === generation;
     if (isOurs) this.#options.onTables(this.#news());
-    else if (kept === undefined) this.#options.onTables(newsOf(news));
+    else if (kept === undefined) this.#options.onTables(newsOf({ ...news, ...(isHeld && { isHeld }) }));
     if (kept !== undefined || isBack === true) return;
     this.#history.add(generation, performance.now());
     this.#followNames(generation.tables);
@@ -332,8 +360,13 @@ export class Worker {
 
   #news(): TablesNews {
     if (this.#tables === undefined) throw new Error("not configured");
-    const { current, kept } = this.#tables;
-    return newsOf({ ...current, generation: current.number, diagnostics: [...kept, ...current.diagnostics] });
+    const { current, kept, heldSince } = this.#tables;
+    return newsOf({
+      ...current,
+      generation: current.number,
+      diagnostics: [...kept, ...current.diagnostics],
+      ...(heldSince !== undefined && { isHeld: true }),
+    });
   }
 
   #forwardPort(): Pick<SharedPorts, "forwardNames"> {

@@ -1,10 +1,12 @@
 /** Keeps the workers: as many as asked for, each with the same policy and the same sockets, and another one for each that dies. */
 
+import type { Held } from "../config/live.ts";
+import { isSnapshot, type Snapshot } from "../config/snapshot.ts";
 import type { Front } from "../fronts.ts";
 import type { Answers } from "../platform/channel.ts";
 import type { Policy } from "../policy.ts";
 import type { Journal } from "../record/journal.ts";
-import { isNews, type TablesNews, type WorkerReport } from "./orders.ts";
+import { isNews, type TablesNews, type WentBack, type WorkerReport } from "./orders.ts";
 import type { WorkerNews, WorkerPort } from "./port.ts";
 import { Post } from "./post.ts";
 import { Spare } from "./spare.ts";
@@ -46,6 +48,11 @@ export class Workforce {
   #recorded = 0;
   /** What `leave` has said; absent before. */
   #leaving: { readonly limitMs: number } | undefined;
+  /** What `goBack` would bring back: for workers that come after its choice. */
+  #base: Snapshot | undefined;
+  /** What it has brought back, for as long as no file changes, and the posts whose workers have that in force. */
+  #held: Held | undefined;
+  readonly #holding = new Set<number>();
   #lost = { workers: 0, sessions: 0 };
 
   constructor(options: WorkforceOptions) {
@@ -160,27 +167,69 @@ export class Workforce {
     return isKicked;
   }
 
-  /** Each worker chooses the tables that `goBack` brings back; gives the number of their generation. */
+  /**
+   * Each worker chooses the tables that `goBack` brings back, and one gives us a copy for those that come after it.
+   *
+   * @returns the number of their generation; 0 where no worker is there that has tables
+   */
   async keepBase(): Promise<number> {
     let generation = 0;
-    await this.#each(async (port, { index }) => {
-      const number = await port.keepBase();
-      if (index === recorder) generation = number;
-    });
+    this.#base = undefined;
+    // One after another: large tables are copied once.
+    for (const post of this.#posts) {
+      const isCopied = generation === 0;
+      await this.#with(post, async (port) => {
+        const base = await port.keepBase(isCopied);
+        if (!isCopied || base.generation === 0) return;
+        if (base.tables !== undefined && !isSnapshot(base.tables))
+          throw new Error("the tables that a worker keeps do not read");
+        this.#base = base.tables;
+        ({ generation } = base);
+      });
+    }
     return generation;
+  }
+
+  /** Nothing will be brought back. */
+  forgetBase(): void {
+    this.#base = undefined;
   }
 
   /** The tables of now are wanted. */
   async confirm(): Promise<void> {
+    this.forgetBase();
     await this.#each((port) => port.confirm());
   }
 
-  /** Every worker puts the tables in force again that `keepBase` has chosen. */
-  async goBack(): Promise<void> {
+  /**
+   * Every worker puts the tables in force again that `keepBase` has chosen, and so does each that comes after it, until a file
+   * changes.
+   *
+   * @returns what is in force then; undefined where no worker is there to have anything in force
+   */
+  async goBack(): Promise<TablesNews | undefined> {
+    const base = this.#base;
+    this.#base = undefined;
+    const held: Held | undefined = base && { tables: base };
+    this.#held = held;
+    this.#holding.clear();
+    const said: WentBack[] = [];
     await this.#each(async (port, post) => {
-      const news = await port.goBack();
-      if (news !== undefined) this.#heard(news, post);
+      const went = (await port.goBack()) ?? (base && (await port.goBack(base)));
+      if (went === undefined) return;
+      said.push(went);
+      this.#heard(went.news, post);
     });
+    const holder = said.find(({ news }) => news.isHeld);
+    // A file may have changed while we asked.
+    if (base !== undefined && this.#held === held && said.length > 0)
+      this.#held = holder && { tables: base, ...sinceOf(holder) };
+    return holder?.news ?? said[0]?.news;
+  }
+
+  /** Whether tables are in force that are older than the files, because `goBack` has brought them back. */
+  get holds(): boolean {
+    return this.#tables?.isHeld === true;
   }
 
   /** How each worker stands; one that dies meanwhile is left out. */
@@ -231,8 +280,10 @@ export class Workforce {
 
   async #instruct(port: WorkerPort, post: Post): Promise<void> {
     const charge = this.#charge;
+    const held = this.#held;
     if (charge === undefined) throw new Error("no policy yet");
-    this.#heard(await port.configure(this.#ordersFor(post, charge)), post);
+    const orders = { ...this.#ordersFor(post, charge), ...(held !== undefined && { held }) };
+    this.#heard(await port.configure(orders), post);
     for (const front of this.#fronts.values()) {
       const { plan, bound } = front;
       if (this.#hears(post, front)) await port.listen(plan.key, bound.address, bound.socket);
@@ -240,6 +291,10 @@ export class Workforce {
     // A reload may have come while this worker was on its way up.
     if (this.#charge !== undefined && this.#charge !== charge)
       await port.configure(this.#ordersFor(post, this.#charge));
+    if (held === undefined && this.#held !== undefined) {
+      const went = await port.goBack(this.#held.tables);
+      if (went !== undefined) this.#heard(went.news, post);
+    }
     if (this.#leaving !== undefined) await port.leave(this.#leaving.limitMs);
     this.#spare?.prepare();
   }
@@ -251,16 +306,16 @@ export class Workforce {
 
   /** Does the same with every worker that is there; one that dies meanwhile gets it in its successor's `#fill`. */
   async #each(act: (port: WorkerPort, post: Post) => Promise<void>): Promise<void> {
-    await Promise.all(
-      this.#posts.map(async (post) => {
-        if (post.port === undefined) return;
-        try {
-          await act(post.port, post);
-        } catch (cause) {
-          if (!(cause instanceof Error && cause.name === "ChannelClosed")) throw cause;
-        }
-      }),
-    );
+    await Promise.all(this.#posts.map((post) => this.#with(post, act)));
+  }
+
+  async #with(post: Post, act: (port: WorkerPort, post: Post) => Promise<void>): Promise<void> {
+    if (post.port === undefined) return;
+    try {
+      await act(post.port, post);
+    } catch (cause) {
+      if (!(cause instanceof Error && cause.name === "ChannelClosed")) throw cause;
+    }
   }
 
   #ordersFor(post: Post, { policy, routes }: Charge) {
@@ -280,7 +335,17 @@ export class Workforce {
   #heard(news: TablesNews, { index }: Post): void {
     if (!isNews(news)) throw new Error("what a worker says of its tables does not read");
     if (index === recorder) this.#recorded = news.generation;
+    if (news.isHeld) this.#holding.add(index);
+    else if (this.#holding.has(index)) {
+      this.#held = undefined;
+      this.#holding.clear();
+    }
     if (news.generation >= (this.#tables?.generation ?? 0)) this.#tables = news;
     this.#options.onNews();
   }
+}
+
+/** What a worker says of the files may be anything. */
+function sinceOf({ heldSince }: WentBack): Pick<Held, "since"> {
+  return typeof heldSince === "string" ? { since: heldSince } : {};
 }

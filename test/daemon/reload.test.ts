@@ -7,7 +7,7 @@ import type { Status } from "../../src/control/api.ts";
 import { command, control } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { startLoad } from "../support/load.ts";
-import { ask, open, startBackend, talk } from "../support/peers.ts";
+import { ask, open, type Seen, startBackend, talk } from "../support/peers.ts";
 
 /** So many reloads under load; 1,000 for a long look. */
 const reloads = Number(process.env["TCPWRAPD_RELOADS"] ?? "25");
@@ -288,6 +288,85 @@ test("G14: tables that nobody confirms are taken back, until a file changes agai
   assert.equal((await talk(port, { say: "in still" })).text, "in still");
 });
 
+/** Kills a worker that serves, and waits until another one has its place. */
+async function replaceWorker(daemon: RunningDaemon): Promise<void> {
+  const workers = async (): Promise<Status["workers"]> =>
+    ((await control(daemon, "GET", "/v1/status")).body as unknown as Status).workers;
+  const before = await workers();
+  const [killed] = before;
+  assert.ok(killed);
+  process.kill(killed.pid, "SIGKILL");
+  await daemon.find(
+    ({ code, message }) => code === "worker-died" && String(message).includes(`${killed.pid}`),
+  );
+  for (;;) {
+    const now = await workers();
+    if (now.length === before.length && now.every(({ pid }) => pid !== killed.pid)) return;
+    await pause(50);
+  }
+}
+
+/** Every worker is asked, sooner or later: who of them accepts is the kernel's choice. */
+async function seeOften(port: number, fits: (seen: Seen) => boolean, from?: string): Promise<void> {
+  for (let count = 0; count < 10; count += 1) {
+    const seen = await talk(port, { say: "in", isHalfClosed: false, ...(from !== undefined && { from }) });
+    assert.ok(fits(seen), JSON.stringify(seen));
+  }
+}
+
+const isIn = ({ text }: Seen): boolean => text === "in";
+const isReset = ({ end }: Seen): boolean => end === "ECONNRESET";
+
+for (const workers of [1, 2]) {
+  const start = async (t: TestContext): Promise<RunningDaemon> => {
+    const backend = await startBackend(t, (socket) => void socket.once("data", (said) => socket.end(said)));
+    const yaml = `${head}${service("sshd", 0, backend.address)}process: {workers: ${workers}}\n`;
+    const daemon = await startWith(t, yaml, { deny: "ALL: 127.0.0.66\n" });
+    appendFileSync(daemon.denyFile, "ALL: ALL\n");
+    await seeOften(daemon.port("sshd"), isReset);
+    return daemon;
+  };
+
+  test(`G14: a worker of ${workers} that is killed inside the window has a successor that takes the tables back as well`, async (t) => {
+    const daemon = await start(t);
+    const port = daemon.port("sshd");
+    assert.equal((await command(daemon, "reload", "--confirm", "1h")).status, 0);
+    await replaceWorker(daemon);
+    await seeOften(port, isReset);
+    // A shorter window brings back what the first one would.
+    assert.equal((await command(daemon, "reload", "--confirm", "300ms")).status, 0);
+    const { message } = await daemon.find(({ code }) => code === "unconfirmed");
+    assert.match(String(message), /those of generation 1 (?:are in force again as|come into force with)/);
+    await seeOften(port, isIn);
+    await seeOften(port, isReset, "127.0.0.66");
+  });
+
+  test(`G14: a worker of ${workers} that is killed after the take-back has a successor that holds the same tables, until a file changes`, async (t) => {
+    const daemon = await start(t);
+    const port = daemon.port("sshd");
+    assert.equal((await command(daemon, "reload", "--confirm", "300ms")).status, 0);
+    const { message } = await daemon.find(({ code }) => code === "unconfirmed");
+    assert.match(String(message), /those of generation 1 are in force again as generation/);
+    await replaceWorker(daemon);
+    await seeOften(port, isIn);
+    await seeOften(port, isReset, "127.0.0.66");
+    writeFileSync(daemon.denyFile, "ALL: 127.0.0.77\n");
+    await seeOften(port, isReset, "127.0.0.77");
+    await replaceWorker(daemon);
+    await seeOften(port, isReset, "127.0.0.77");
+    await seeOften(port, isIn, "127.0.0.66");
+  });
+}
+
+test("G14: a daemon that is stopped inside the window says that nobody takes anything back", async (t) => {
+  const daemon = await startWith(t, head + service("sshd", 0, "127.0.0.1:1"), { deny: "" });
+  assert.equal((await command(daemon, "reload", "--confirm", "1h")).status, 0);
+  assert.equal(await daemon.end("SIGTERM"), 0);
+  const { level, message } = await daemon.find(({ code }) => code === "unconfirmed");
+  assert.equal(level, "error");
+  assert.match(String(message), /^the daemon ends while the last reload is neither confirmed nor undone: /);
+});
+
 test("G14: an edit during the window is taken back too, and so is the configuration", async (t) => {
   const backend = await startBackend(t);
   const yaml = head + service("sshd", 0, backend.address);
@@ -310,9 +389,9 @@ test("G14: confirm keeps what is in force", async (t) => {
   const daemon = await startWith(t, head + service("sshd", 0, backend.address), { deny: "" });
   writeFileSync(daemon.denyFile, "ALL: 127.0.0.66\n");
   await daemon.find(({ event, generation }) => event === "tables" && generation === 2);
-  assert.equal((await command(daemon, "reload", "--confirm", "300ms")).status, 0);
+  assert.equal((await command(daemon, "reload", "--confirm", "3s")).status, 0);
   assert.equal((await command(daemon, "confirm")).output, "confirmed\n");
-  await pause(500); // the end of the window
+  await pause(3500); // the end of the window
   assert.equal(codes(daemon, "unconfirmed"), 0);
   assert.equal((await talk(daemon.port("sshd"), { from: "127.0.0.66" })).end, "ECONNRESET");
   assert.equal((await command(daemon, "confirm")).status, 1);
