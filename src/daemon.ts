@@ -1,7 +1,7 @@
 /** Leads the daemon from start to stop: it owns the listening sockets and the policy, the workers serve what comes in. */
 
 import { isDeepStrictEqual } from "node:util";
-import type { ControlApi, ReloadOutcome } from "./control/api.ts";
+import type { ControlApi, LastReload, ReloadOutcome } from "./control/api.ts";
 import { type Front, Fronts, printFront } from "./fronts.ts";
 import type { KeptSockets } from "./kept-sockets.ts";
 import { withMoreTime } from "./platform/more-time.ts";
@@ -61,6 +61,8 @@ export class Daemon implements ControlApi {
   #policy: Policy;
   #state: "starting" | "serving" | "draining" = "starting";
   #unconfirmed: Unconfirmed | undefined;
+  #lastReload: LastReload | undefined;
+  #refusedReloads = 0;
   /** Reloads, one after another; and the one that has not begun yet, which whoever comes now shares. */
   #work: Promise<unknown> = Promise.resolve();
   #waiting: Promise<ReloadOutcome> | undefined;
@@ -182,6 +184,8 @@ export class Daemon implements ControlApi {
         fronts: [...this.#fronts.all.values()],
         tables: this.#workforce.tables,
         ...(unconfirmed !== undefined && { unconfirmed: { untilMs: unconfirmed.untilMs } }),
+        ...(this.#lastReload !== undefined && { lastReload: this.#lastReload }),
+        refusedReloads: this.#refusedReloads,
       },
       await this.#workforce.reports(),
     );
@@ -254,12 +258,15 @@ export class Daemon implements ControlApi {
       ];
       const message = `reloaded; ${changes.length === 0 ? "no listener changes" : changes.join(", ")}`;
       journal.diagnose(needsRestart.length > 0 ? "warn" : "info", { code: "reloaded", message });
+      this.#lastReload = { at: new Date().toISOString(), ok: true };
       return { reloaded: true, ...outcome, ...window };
     } catch (cause) {
       if (this.#unconfirmed === undefined) this.#workforce.forgetBase();
       const reason = reasonOf(cause);
       const message = `reload refused, everything stays as it was: ${reason}`;
       journal.diagnose("error", { code: "reload-refused", message });
+      this.#lastReload = { at: new Date().toISOString(), ok: false, reason };
+      this.#refusedReloads += 1;
       return { reloaded: false, reason };
     } finally {
       // Both are said even where the reload failed: the manager waits for the second word.
@@ -364,7 +371,8 @@ export class Daemon implements ControlApi {
   }
 
   #statusLine(): string {
-    return statusLine(this.#workforce.sessions, this.#workforce.tables, this.#state === "draining");
+    const { sessions, tables } = this.#workforce;
+    return statusLine(sessions, tables, this.#state === "draining", this.#lastReload);
   }
 }
 

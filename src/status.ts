@@ -1,6 +1,6 @@
 /** Puts together how the daemon stands, from what its workers report. */
 
-import type { BackendStatus, ServiceStatus, Status } from "./control/api.ts";
+import type { BackendStatus, LastReload, ServiceStatus, Status } from "./control/api.ts";
 import { type Front, printFront } from "./fronts.ts";
 import type { Diagnostic } from "./access/types.ts";
 import { addCounters, createCounters } from "./record/counters.ts";
@@ -10,7 +10,10 @@ import type { BackendHealth } from "./relay/backends.ts";
 import type { TablesNews, WorkerReport } from "./workers/orders.ts";
 
 /** What the supervisor knows by itself. */
-export type Own = Pick<Status, "version" | "pid" | "state" | "lost" | "unconfirmed"> & {
+export type Own = Pick<
+  Status,
+  "version" | "pid" | "state" | "lost" | "unconfirmed" | "lastReload" | "refusedReloads"
+> & {
   readonly startedAtMs: number;
   readonly uptimeMs: number;
   readonly fronts: readonly Front[];
@@ -19,7 +22,8 @@ export type Own = Pick<Status, "version" | "pid" | "state" | "lost" | "unconfirm
 
 /** The whole, for the control socket. */
 export function statusOf(own: Own, reports: readonly WorkerReport[]): Status {
-  const { version, pid, state, lost, unconfirmed, startedAtMs, uptimeMs, tables } = own;
+  const { version, pid, state, lost, unconfirmed, lastReload, refusedReloads } = own;
+  const { startedAtMs, uptimeMs, tables } = own;
   return {
     version,
     pid,
@@ -42,6 +46,8 @@ export function statusOf(own: Own, reports: readonly WorkerReport[]): Status {
     // Every worker follows the same names; one of them is enough.
     forwardNames: reports[0]?.forwardNames ?? [],
     ...(unconfirmed === undefined ? undefined : { unconfirmed }),
+    ...(lastReload === undefined ? undefined : { lastReload }),
+    refusedReloads,
   };
 }
 
@@ -51,12 +57,23 @@ export function sessionsLeft(sessions: number): string {
 }
 
 /** One line for `systemctl status`. */
-export function statusLine(sessions: number, tables: TablesNews | undefined, isDraining: boolean): string {
+export function statusLine(
+  sessions: number,
+  tables: TablesNews | undefined,
+  isDraining: boolean,
+  lastReload?: LastReload,
+): string {
   if (isDraining) return `draining, ${sessionsLeft(sessions)}`;
   const errors = count(tables?.diagnostics, "error");
   const { generation = 0, allowRules = 0, denyRules = 0 } = tables ?? {};
   const trouble = errors > 0 ? `, ${errors} errors in them` : "";
-  return `${sessions} sessions; tables generation ${generation}, ${allowRules} + ${denyRules} rules${trouble}`;
+  const refused = lastReload?.ok === false ? `; ${refusedWords(lastReload)}` : "";
+  return `${sessions} sessions; tables generation ${generation}, ${allowRules} + ${denyRules} rules${trouble}${refused}`;
+}
+
+/** A reload that was refused, in words. */
+export function refusedWords({ at, reason = "" }: LastReload): string {
+  return `the reload at ${at} was refused: ${reason.replaceAll("\n", "; ")}`;
 }
 
 /** Present while the tables in force are older than the files. */

@@ -21,6 +21,8 @@ export interface Question {
   readonly print: (body: unknown) => string;
   /** The exit status where the daemon says no. */
   readonly refusedStatus?: number;
+  /** The daemon reads the configuration for it, so where there is no daemon, what is wrong with the file is worth telling. */
+  readonly readsConfiguration?: true;
 }
 
 /** The daemon's "no" to a question that was well put; there is no number for it in sysexits.h. */
@@ -35,14 +37,15 @@ export function withAskFlags<Flags>(parser: Argv<Flags>): Argv<Flags & AskFlags>
   });
 }
 
-/** Asks, prints, and gives the exit status. Rejects with a `ConfigurationError` only where `mustRead`. */
-export async function ask(question: Question, flags: AskFlags, io: Io, mustRead = false): Promise<number> {
+/** Asks, prints, and gives the exit status. Rejects with a `ConfigurationError` only where the question `readsConfiguration`. */
+export async function ask(question: Question, flags: AskFlags, io: Io): Promise<number> {
   let answer: Answer;
   try {
-    const socket = await socketOf(flags, io, mustRead);
+    const socket = await socketOf(flags, io);
     answer = await askDaemon(socket, question.method, question.path, question.body);
   } catch (cause) {
     if (!(cause instanceof NoDaemon)) throw cause;
+    if (question.readsConfiguration) await readSettings(flags, io.environment);
     io.errors.write(`tcpwrapd: ${cause.message}\n`);
     return exitStatus.unavailable;
   }
@@ -57,13 +60,13 @@ export async function ask(question: Question, flags: AskFlags, io: Io, mustRead 
 }
 
 /** A configuration that cannot be read must not hide a daemon that runs with an older one. */
-async function socketOf(flags: AskFlags, io: Io, mustRead: boolean): Promise<string> {
-  if (flags.controlSocket !== undefined && !mustRead) return flags.controlSocket;
+export async function socketOf(flags: SharedFlags, io: Io): Promise<string> {
+  if (flags.controlSocket !== undefined) return flags.controlSocket;
   try {
     const { settings } = await readSettings(flags, io.environment);
     return settings.control.socket;
   } catch (cause) {
-    if (mustRead || !(cause instanceof ConfigurationError)) throw cause;
+    if (!(cause instanceof ConfigurationError)) throw cause;
     io.errors.write(`tcpwrapd: the configuration cannot be used, so the default control socket is asked\n`);
     return schema.parse({}).control.socket;
   }

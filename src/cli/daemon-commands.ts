@@ -4,10 +4,11 @@ import { parseDuration } from "../config/units.ts";
 import type { ReloadOutcome, Status } from "../control/api.ts";
 import type { OpenSession } from "../record/entry.ts";
 import { escapePhrase } from "../record/escape.ts";
-import { sessionsLeft } from "../status.ts";
+import { refusedWords, sessionsLeft } from "../status.ts";
 import { ask, type AskFlags, type Question, withAskFlags } from "./ask.ts";
 import { exitStatus } from "./exit-status.ts";
 import { type AddCommand, UsageError } from "./io.ts";
+import { printable } from "./printable.ts";
 import { printDiagnostic } from "./settings.ts";
 import { printColumns } from "./table.ts";
 import { checkProtected, withProtectFlag, type ProtectFlags } from "./protect.ts";
@@ -58,8 +59,9 @@ export const reloadCommand: AddCommand = (parser, io, exit) =>
         body: confirmMs === undefined ? {} : { confirmMs },
         print: printReload,
         refusedStatus: exitStatus.configuration,
+        readsConfiguration: true,
       };
-      exit(await ask(question, given, io, true));
+      exit(await ask(question, given, io));
     },
   );
 
@@ -109,8 +111,8 @@ function asked(flags: unknown): AskFlags {
 }
 
 function printStatus(body: unknown): string {
-  const { version, pid, state, startedAt, sessions, tables, services, workers, lost, log, unconfirmed } =
-    body as Status;
+  const { version, pid, state, startedAt, sessions, tables, services, workers, lost, log } = body as Status;
+  const { unconfirmed, lastReload, refusedReloads } = body as Status;
   const lines = [
     `tcpwrapd ${version}, process ${pid}, ${state} since ${startedAt}, ${sessions} sessions`,
     `tables: generation ${tables.generation}, ${tables.allowRules} + ${tables.denyRules} rules, ${tables.errors} errors, ${tables.warnings} warnings`,
@@ -137,6 +139,10 @@ function printStatus(body: unknown): string {
     if (trouble !== undefined || lostLines > 0)
       lines.push(`${name}: ${escapePhrase(trouble ?? "delivers again")}, ${lostLines} lines lost`);
   }
+  if (lastReload?.ok === false)
+    lines.push(printable(`${refusedWords(lastReload)}; everything is as it was before`));
+  if (refusedReloads > 0)
+    lines.push(`${refusedReloads} ${refusedReloads === 1 ? "reload" : "reloads"} refused since the start`);
   if (unconfirmed !== undefined)
     lines.push(`not confirmed yet; undone at ${new Date(unconfirmed.untilMs).toISOString()}`);
   return `${lines.join("\n")}\n`;

@@ -39,6 +39,18 @@ export interface Status {
   }[];
   /** Present while a reload waits for its confirmation. */
   readonly unconfirmed?: { readonly untilMs: number };
+  /** What became of the last reload; absent where there was none since the start. */
+  readonly lastReload?: LastReload;
+  /** Reloads since the start that were refused. */
+  readonly refusedReloads: number;
+}
+
+/** A reload, by whatever way it was asked for. */
+export interface LastReload {
+  readonly at: string;
+  readonly ok: boolean;
+  /** Why it was refused. */
+  readonly reason?: string;
 }
 
 export interface ServiceStatus extends Counters {

@@ -31,6 +31,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+async function statusOf(daemon: RunningDaemon): Promise<Status> {
+  return (await control(daemon, "GET", "/v1/status")).body as unknown as Status;
+}
+
 function codes(daemon: RunningDaemon, code: string): number {
   return daemon.records.filter((record) => record["code"] === code).length;
 }
@@ -87,7 +91,7 @@ test("a reload gives a socket to another service without closing it", async (t) 
   assert.deepEqual(services.find(({ name }) => name === "two")?.listen, [`127.0.0.1:${port}`]);
 });
 
-test("a broken configuration is refused with its place, by the command and at SIGHUP, and the old one stays", async (t) => {
+test("G5: a broken configuration is refused with its place, by the command and at SIGHUP, and the old one stays", async (t) => {
   const backend = await startBackend(t);
   const yaml = head + service("sshd", 0, backend.address);
   const daemon = await startWith(t, yaml);
@@ -99,9 +103,18 @@ test("a broken configuration is refused with its place, by the command and at SI
     /tcpwrapd\.yaml:4:1: error unknown-key: unknown key "limts".*did you mean "limits"/,
   );
   daemon.process.kill("SIGHUP");
+  await daemon.find(() => codes(daemon, "reload-refused") === 2);
   const refused = await daemon.find(({ code }) => code === "reload-refused");
   assert.equal(refused.level, "error");
   assert.match(String(refused["message"]), /tcpwrapd\.yaml:4:1: error unknown-key/);
+  const { lastReload, refusedReloads } = await statusOf(daemon);
+  assert.equal(lastReload?.ok, false);
+  assert.match(lastReload.reason ?? "", /tcpwrapd\.yaml:4:1: error unknown-key/);
+  assert.match(lastReload.at, /^\d{4}-\d\d-\d\dT/);
+  assert.equal(refusedReloads, 2);
+  const { output } = await command(daemon, "status");
+  assert.match(output, /^the reload at \S+ was refused: .*unknown-key.*; everything is as it was before$/m);
+  assert.match(output, /^2 reloads refused since the start$/m);
   assert.equal((await talk(daemon.port("sshd"), { say: "still" })).text, "still");
   writeFileSync(
     daemon.configFile,
@@ -110,6 +123,11 @@ test("a broken configuration is refused with its place, by the command and at SI
   const cannot = await command(daemon, "reload");
   assert.equal(cannot.status, 78);
   assert.match(cannot.errors, /cannot listen on 192\.0\.2\.1:1: this machine has no such address/);
+  writeFileSync(daemon.configFile, yaml);
+  assert.equal((await command(daemon, "reload")).status, 0);
+  const mended = await statusOf(daemon);
+  assert.deepEqual([mended.lastReload?.ok, mended.lastReload?.reason], [true, undefined]);
+  assert.equal(mended.refusedReloads, 3);
   assert.equal((await talk(daemon.port("sshd"), { say: "still" })).text, "still");
 });
 
@@ -290,9 +308,7 @@ test("G14: tables that nobody confirms are taken back, until a file changes agai
 
 /** Kills a worker that serves, and waits until another one has its place. */
 async function replaceWorker(daemon: RunningDaemon): Promise<void> {
-  const workers = async (): Promise<Status["workers"]> =>
-    ((await control(daemon, "GET", "/v1/status")).body as unknown as Status).workers;
-  const before = await workers();
+  const { workers: before } = await statusOf(daemon);
   const [killed] = before;
   assert.ok(killed);
   process.kill(killed.pid, "SIGKILL");
@@ -300,7 +316,7 @@ async function replaceWorker(daemon: RunningDaemon): Promise<void> {
     ({ code, message }) => code === "worker-died" && String(message).includes(`${killed.pid}`),
   );
   for (;;) {
-    const now = await workers();
+    const { workers: now } = await statusOf(daemon);
     if (now.length === before.length && now.every(({ pid }) => pid !== killed.pid)) return;
     await pause(50);
   }

@@ -193,14 +193,19 @@ test("a reload opens what is new, closes what is gone, and keeps the sessions", 
 test("G5: a configuration that cannot be used is refused at reload, with its place, and the old one stays", async () => {
   machine.must("systemctl", "start", unit);
   configure("servces: {}");
-  machine.run("systemctl", "reload", unit);
+  assert.notEqual(machine.run("systemctl", "reload", unit).status, 0);
+  const refusal = /tcpwrapd[.]yaml:2:1: error unknown-key: .*servces.*services/;
+  await machine.until("a refusal", () => refusal.test(machine.journal(unit)), unit);
+  assert.equal(machine.property(unit, "ActiveState"), "active");
   await machine.until(
-    "a refusal",
-    () => /tcpwrapd[.]yaml:2:1: error unknown-key: .*servces.*services/.test(machine.journal(unit)),
+    "a refusal in the status",
+    () => refusal.test(machine.property(unit, "StatusText")),
     unit,
   );
-  assert.equal(machine.property(unit, "ActiveState"), "active");
   assert.equal(hello(22), "hello");
+  configure('services: {sshd: {listen: ["127.0.0.1:22"], backend: "127.0.0.1:2222"}}');
+  machine.must("systemctl", "reload", unit);
+  await machine.until("no refusal", () => !machine.property(unit, "StatusText").includes("refused"), unit);
 });
 
 test("G11: a storm of reloads ends with the daemon ready and every session kept", async (t) => {
@@ -484,6 +489,10 @@ test("one daemon per instance reads the configuration of its name", () => {
   const other = machine.must("tcpwrapd", "status", "--control-socket", "/run/tcpwrapd-other/control.sock");
   assert.match(other, /sshd on 127[.]0[.]0[.]1:2022/);
   assert.match(machine.must("tcpwrapd", "status"), /sshd on 127[.]0[.]0[.]1:22:/);
+  machine.must("systemctl", "reload", "tcpwrapd@other.service");
+  write("/etc/tcpwrapd/other.yaml", "servces: {}\n");
+  assert.notEqual(machine.run("systemctl", "reload", "tcpwrapd@other.service").status, 0);
+  machine.must("systemctl", "reload", unit);
   machine.must("systemctl", "stop", "tcpwrapd@other.service");
 });
 

@@ -37,6 +37,13 @@ test("the relay's unit restarts what has failed, and not what somebody has drain
   assert.deepEqual(unit.get("RestartPreventExitStatus"), ["64 78"]);
 });
 
+for (const unit of ["tcpwrapd.service", "tcpwrapd@.service"]) {
+  test(`G5: ${unit} is reloaded by a command that waits for the outcome, with the flags of the start`, () => {
+    const [start = ""] = directives(unit).get("ExecStart") ?? [];
+    assert.deepEqual(directives(unit).get("ExecReload"), [start.replace(" run ", " reload ")]);
+  });
+}
+
 test("J9: the relay's unit names the one switch that Node cannot bear, and has it off", () => {
   const unit = directives("tcpwrapd.service");
   assert.equal(unit.has("MemoryDenyWriteExecute"), false);
