@@ -7,6 +7,7 @@ if (process.argv[2] === "run") process.on("SIGHUP", () => undefined);
 
 const { runCli } = await import("./cli/cli.ts");
 const { exitStatus } = await import("./cli/exit-status.ts");
+const { ancestorEnvironments } = await import("./platform/ancestors.ts");
 
 // Nobody has got the answer, so the status must not look like one: 1 is "warnings only" of check, and "refuse" of match.
 process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
@@ -18,6 +19,7 @@ process.stderr.on("error", () => undefined);
 process.exitCode = await runCli({
   arguments: process.argv.slice(2),
   environment: process.env,
+  ancestors: ancestorEnvironments,
   input: process.stdin,
   output: process.stdout,
   errors: process.stderr,

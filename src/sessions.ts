@@ -57,6 +57,12 @@ export class Sessions {
     return session === undefined ? [] : [...(session.cameThrough ?? []), session.service];
   }
 
+  /** Our end of a session's connection to its backend; undefined while there is none, and where it has no port. */
+  backendFrom(id: string): { readonly address: string; readonly port: number } | undefined {
+    const { localAddress: address, localPort: port } = this.#open.get(id)?.backend ?? {};
+    return address === undefined || port === undefined ? undefined : { address, port };
+  }
+
   /** Those that the tables have let in. */
   judged(): readonly Session[] {
     return [...this.#open.values()].filter(({ judged }) => judged !== undefined);

@@ -7,6 +7,8 @@ import type { Environment } from "./settings.ts";
 export interface Io {
   readonly arguments: readonly string[];
   readonly environment: Environment;
+  /** The environments of the processes that have started this one, the nearest first. Absent = nobody knows them. */
+  readonly ancestors?: () => Iterable<ReadonlyMap<string, string>>;
   readonly input: Readable;
   readonly output: Writable & { readonly isTTY?: boolean };
   readonly errors: Writable;

@@ -12,10 +12,12 @@ import { interfaceNames } from "../platform/interfaces.ts";
 import { nisDomain } from "../platform/nis-domain.ts";
 import type { Io } from "./io.ts";
 import { UsageError } from "./io.ts";
-import { type ReadSettings, readSettings, type SharedFlags } from "./settings.ts";
+import { clientBehind, type SshConnection, sshConnection } from "./operator.ts";
+import { ConfigurationError, type ReadSettings, readSettings, type SharedFlags } from "./settings.ts";
 
 /** The flag of `run` and `reload`. */
 export interface ProtectFlags extends SharedFlags {
+  /** "" = that of the ssh session. */
   readonly protect?: string;
 }
 
@@ -23,29 +25,29 @@ export interface ProtectFlags extends SharedFlags {
 export function withProtectFlag<Flags>(parser: Argv<Flags>): Argv<Flags & ProtectFlags> {
   return parser.option("protect", {
     type: "string",
-    requiresArg: true,
+    coerce: (words: string | readonly string[] | undefined) =>
+      typeof words === "object" ? words.at(-1) : words,
     describe:
-      "do nothing where the tables would refuse this address; without it, that of your ssh session is only warned about",
+      "do nothing where the tables would refuse this address, or that of your ssh session where none is given; without the flag, the latter is only warned about",
   }) as unknown as Argv<Flags & ProtectFlags>;
 }
 
 /**
- * Asks the tables on disk about the operator, for every service.
+ * Asks the tables on disk about the operator, for every service. Without --protect, what cannot be found out is not asked about.
  *
  * @returns false where --protect forbids to go on; what is wrong has been said
  * @throws ConfigurationError, UsageError
  */
 export async function checkProtected(flags: ProtectFlags, io: Io): Promise<boolean> {
-  const [fromSsh = ""] = (io.environment["SSH_CONNECTION"] ?? "").split(" ");
-  const asked = flags.protect ?? fromSsh;
-  if (asked === "") return true;
-  const address = parseAddress(asked)?.text;
-  if (address === undefined) {
-    if (flags.protect === undefined) return true;
-    throw new UsageError(`--protect "${asked}" is no address`);
-  }
-  const isForbidden = flags.protect !== undefined;
-  const found = await refusals(await readSettings(flags, io.environment), address);
+  const { protect } = flags;
+  const isForbidden = protect !== undefined;
+  const ssh = isForbidden && protect !== "" ? undefined : sshConnection(io);
+  if (!isForbidden && ssh === undefined) return true;
+  const given = addressIn(protect);
+  const policy = await readPolicy(flags, io, isForbidden);
+  if (policy === undefined) return true;
+  const address = given ?? (await addressOf(ssh, policy.settings.control.socket, isForbidden));
+  const found = await refusals(policy, address);
   for (const { service, verdict } of found) {
     const { rule } = verdict;
     const place = rule === undefined ? "no rule matches" : `${rule.file}:${rule.line}`;
@@ -54,6 +56,45 @@ export async function checkProtected(flags: ProtectFlags, io: Io): Promise<boole
   }
   if (found.length > 0 && isForbidden) io.errors.write("tcpwrapd: nothing was done, because of --protect\n");
   return found.length === 0 || !isForbidden;
+}
+
+/** The address that the flag names; undefined where it names none. */
+function addressIn(protect: string | undefined): string | undefined {
+  if (protect === undefined || protect === "") return undefined;
+  const address = parseAddress(protect)?.text;
+  if (address === undefined) throw new UsageError(`--protect "${protect}" is no address`);
+  return address;
+}
+
+/** Undefined where the configuration cannot be used and that is not for us to say: whoever reads it next says it. */
+async function readPolicy(
+  flags: ProtectFlags,
+  io: Io,
+  isForbidden: boolean,
+): Promise<ReadSettings | undefined> {
+  try {
+    return await readSettings(flags, io.environment);
+  } catch (cause) {
+    if (isForbidden || !(cause instanceof ConfigurationError)) throw cause;
+    return undefined;
+  }
+}
+
+/** Where the operator is. One who must be known and is not is asked to say it, since any other address may be let in. */
+async function addressOf(
+  ssh: SshConnection | undefined,
+  socket: string,
+  mustBeKnown: boolean,
+): Promise<string> {
+  if (ssh === undefined)
+    throw new UsageError("--protect finds no ssh session that this is typed into; write --protect ADDRESS");
+  const { client, isLocal } = ssh;
+  const behind = isLocal ? await clientBehind(ssh, socket) : client.text;
+  if (behind === undefined && mustBeKnown)
+    throw new UsageError(
+      `--protect finds your ssh session to come from this machine (${client.text}), and no session on ${socket} that it belongs to; write --protect ADDRESS`,
+    );
+  return behind ?? client.text;
 }
 
 interface Refusal {

@@ -48,6 +48,8 @@ export interface OpenSession extends ConnectionFields {
   readonly rule?: RulePlace | undefined;
   /** Where it leads; absent while it is undecided. */
   readonly backend?: string | undefined;
+  /** Our end of the connection to the backend, which takes it for its client; absent where there is none, or it has no port. */
+  readonly backendFrom?: { readonly address: string; readonly port: number };
   /** Absent where nobody counts. */
   readonly traffic?: Traffic | undefined;
 }

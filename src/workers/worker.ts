@@ -254,7 +254,10 @@ export class Worker {
     const { journal, processId } = this.#options;
     return {
       pid: processId,
-      sessions: journal.sessions(),
+      sessions: journal.sessions().map((session) => {
+        const backendFrom = this.#sessions.backendFrom(session.id);
+        return backendFrom === undefined ? session : { ...session, backendFrom };
+      }),
       counters: journal.counters(),
       sinks: journal.sinks(),
       backends: new Map(

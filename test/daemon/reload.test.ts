@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { appendFileSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
 import type { Status } from "../../src/control/api.ts";
+import type { OpenSession } from "../../src/record/entry.ts";
+import { runCommand } from "../support/cli.ts";
 import { command, control } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { startLoad } from "../support/load.ts";
@@ -413,20 +415,95 @@ test("G14: confirm keeps what is in force", async (t) => {
   assert.equal((await command(daemon, "confirm")).status, 1);
 });
 
-test("--protect refuses tables that would refuse the operator, and an ssh session is warned", async (t) => {
-  const daemon = await RunningDaemon.start(t, {
-    services: { sshd: "127.0.0.1:1" },
-    yaml: `${head}${service("sshd", 0, "127.0.0.1:1")}`,
-    deny: "sshd: 192.0.2.0/24\n",
-  });
+/** A daemon whose tables are named by flags, and what to call its `reload` with. */
+async function startGuarded(t: TestContext, deny: string, backend = "127.0.0.1:1") {
+  const daemon = await startWith(t, head + service("sshd", 0, backend), { deny });
   const files = ["--allow-file", daemon.allowFile, "--deny-file", daemon.denyFile];
-  const refused = await command(daemon, "reload", ...files, "--protect", "192.0.2.7");
+  const flags = ["-c", daemon.configFile, "--control-socket", daemon.controlSocket, ...files];
+  return { daemon, flags };
+}
+
+test("--protect refuses tables that would refuse the operator", async (t) => {
+  const { daemon, flags } = await startGuarded(t, "sshd: 192.0.2.0/24\n");
+  const reload = (...more: string[]) => runCommand(["reload", ...flags, ...more]);
+  const refused = await reload("--protect", "192.0.2.7");
   assert.equal(refused.status, 78);
   assert.match(
     refused.errors,
     /^tcpwrapd: error: sshd would refuse you \(192\.0\.2\.7\): .*hosts\.deny:1\ntcpwrapd: nothing was done/,
   );
   assert.equal(codes(daemon, "reloaded"), 0);
-  assert.equal((await command(daemon, "reload", ...files, "--protect", "192.0.3.7")).status, 0);
-  assert.equal((await command(daemon, "reload", ...files, "--protect", "office")).status, 64);
+  assert.equal((await reload("--protect", "192.0.3.7")).status, 0);
+  assert.equal((await reload("--protect", "office")).status, 64);
+});
+
+const wayIn = "192.0.2.7 50022 198.51.100.1 22";
+const shells: [what: string, shell: NonNullable<Parameters<typeof runCommand>[1]>][] = [
+  ["an ssh session", { environment: { SSH_CONNECTION: wayIn } }],
+  ["sudo in an ssh session", { ancestors: [{ SUDO_USER: "bob" }, { SSH_CONNECTION: wayIn }] }],
+];
+for (const [what, shell] of shells)
+  test(`${what} that the tables would refuse is warned; with --protect alone nothing is done`, async (t) => {
+    const { daemon, flags } = await startGuarded(t, "sshd: 192.0.2.0/24\n");
+    const refused = await runCommand(["reload", ...flags, "--protect"], shell);
+    assert.equal(refused.status, 78);
+    assert.match(refused.errors, /^tcpwrapd: error: sshd would refuse you \(192\.0\.2\.7\): /);
+    assert.equal(codes(daemon, "reloaded"), 0);
+    const warned = await runCommand(["reload", ...flags], shell);
+    assert.equal(warned.status, 0);
+    assert.match(
+      warned.errors,
+      /^tcpwrapd: warning: sshd would refuse you \(192\.0\.2\.7\): .*hosts\.deny:1\n$/,
+    );
+    writeFileSync(daemon.denyFile, "");
+    const { status, errors } = await runCommand(["reload", ...flags, "--protect"], shell);
+    assert.deepEqual([status, errors], [0, ""]);
+  });
+
+for (const [what, environment] of [
+  ["outside of ssh", {}],
+  ["where sshd does not know its client", { SSH_CONNECTION: "UNKNOWN 65535 UNKNOWN 65535" }],
+] as const)
+  test(`${what}, --protect alone is an error, and a reload without it says nothing`, async (t) => {
+    const { daemon, flags } = await startGuarded(t, "ALL: ALL\n");
+    const refused = await runCommand(["reload", ...flags, "--protect"], { environment });
+    assert.equal(refused.status, 64);
+    assert.match(refused.errors, /finds no ssh session .*; write --protect ADDRESS/);
+    assert.equal(codes(daemon, "reloaded"), 0);
+    const { status, errors } = await runCommand(["reload", ...flags], { environment });
+    assert.deepEqual([status, errors], [0, ""]);
+  });
+
+test("--protect and the warning find the client of an ssh session that comes through the daemon itself", async (t) => {
+  const ports: number[] = [];
+  const backend = await startBackend(t, (socket) => {
+    ports.push(socket.remotePort ?? 0);
+    socket.pipe(socket);
+  });
+  const { daemon, flags } = await startGuarded(t, "", backend.address);
+  const session = connect({ port: daemon.port("sshd"), host: "127.0.0.1", localAddress: "127.0.0.5" });
+  t.after(() => session.destroy());
+  assert.equal(await ask(session, "one"), "one");
+  const [port = 0] = ports;
+  const { body } = await control(daemon, "GET", "/v1/sessions");
+  const [listed] = body["sessions"] as OpenSession[];
+  assert.deepEqual(listed?.backendFrom, { address: "127.0.0.1", port });
+  writeFileSync(daemon.denyFile, "sshd: 127.0.0.5\n");
+  const shell = (from: number) => ({ environment: { SSH_CONNECTION: `127.0.0.1 ${from} 127.0.0.1 22` } });
+  const warned = await runCommand(["reload", ...flags], shell(port));
+  assert.equal(warned.status, 0);
+  assert.match(warned.errors, /^tcpwrapd: warning: sshd would refuse you \(127\.0\.0\.5\): /);
+  assert.equal((await runCommand(["reload", ...flags, "--protect"], shell(port))).status, 78);
+  const unknown = await runCommand(["reload", ...flags, "--protect"], shell(1));
+  assert.equal(unknown.status, 64, "somebody whom no session belongs to");
+  assert.match(unknown.errors, /from this machine \(127\.0\.0\.1\), and no session on .*control\.sock/);
+});
+
+test("run --protect starts nothing with tables that would refuse the operator", async (t) => {
+  const options = { services: { sshd: "127.0.0.1:1" }, deny: "sshd: 192.0.2.0/24\n" };
+  await assert.rejects(
+    RunningDaemon.start(t, { ...options, args: ["--protect", "192.0.2.7"] }),
+    /error: sshd would refuse you \(192\.0\.2\.7\): .*hosts\.deny:1\ntcpwrapd: nothing was done/,
+  );
+  await RunningDaemon.start(t, { ...options, args: ["--protect", "192.0.3.7"] });
 });

@@ -8,6 +8,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import { test, type TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
 import { RunningDaemon } from "../support/daemon.ts";
 import { answering, type Finished, freePort, needPrograms, run, startServer } from "../support/program.ts";
 import { scratchFolder } from "../support/scratch.ts";
@@ -173,3 +174,21 @@ test("sshd: a rule by host name lets localhost in by /etc/hosts, and nobody whos
   assert.equal(accept.client?.name, "localhost");
   assert.match((await login(sshd, "true", "127.0.0.66")).err, /Connection reset by/);
 });
+
+const program = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+
+for (const [what, before] of [
+  ["", ""],
+  [" without its environment, as under sudo", "env -u SSH_CONNECTION "],
+] as const)
+  test(`sshd: --protect, typed into a session that comes through the daemon${what}, knows its client`, async (t) => {
+    const sshd = await bed(t, { allow: "sshd: 127.0.0.\n", deny: "ALL: ALL\n" });
+    const { configFile, controlSocket, allowFile, denyFile } = sshd.daemon;
+    const flags = `--service sshd=127.0.0.1:1,127.0.0.1:1 -c ${configFile} --control-socket ${controlSocket} --allow-file ${allowFile} --deny-file ${denyFile}`;
+    const reload = `${before}${process.execPath} ${program} reload ${flags} --protect; echo "status $?"`;
+    const kept = await login(sshd, reload, "127.0.0.5");
+    assert.deepEqual([kept.out, kept.err], ["reloaded\nstatus 0\n", ""]);
+    const locked = await login(sshd, `echo 'sshd: 127.0.0.1' >${allowFile}; ${reload}`, "127.0.0.5");
+    assert.match(locked.err, /^tcpwrapd: error: sshd would refuse you \(127\.0\.0\.5\): .*hosts\.deny:1$/m);
+    assert.equal(locked.out, "status 78\n");
+  });

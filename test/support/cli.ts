@@ -11,13 +11,27 @@ export interface Ran {
 
 export async function runCommand(
   args: readonly string[],
-  { input = "", environment = {} }: { input?: string; environment?: Record<string, string> } = {},
+  {
+    input = "",
+    environment = {},
+    ancestors = [],
+  }: {
+    input?: string;
+    environment?: Record<string, string>;
+    /** Environments of the processes that have started the program, the nearest first. */
+    ancestors?: readonly Record<string, string>[];
+  } = {},
 ): Promise<Ran> {
   const streams = { input: new PassThrough(), output: new PassThrough(), errors: new PassThrough() };
   const texts = { output: "", errors: "" };
   streams.output.on("data", (chunk: Buffer) => (texts.output += chunk.toString()));
   streams.errors.on("data", (chunk: Buffer) => (texts.errors += chunk.toString()));
   streams.input.end(input);
-  const status = await runCli({ arguments: args, environment, ...streams });
+  const status = await runCli({
+    arguments: args,
+    environment,
+    ancestors: () => ancestors.map((each) => new Map(Object.entries(each))),
+    ...streams,
+  });
   return { status, ...texts };
 }
