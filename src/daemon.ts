@@ -30,6 +30,8 @@ export interface DaemonOptions {
   readonly beforeReady: (api: ControlApi) => Promise<void>;
   readonly version: string;
   readonly pid: number;
+  /** Where the policy is read from, for whoever asks which daemon this is. */
+  readonly configFile: string;
 }
 
 /** Bounds how long records may keep us from ending. */
@@ -170,13 +172,14 @@ export class Daemon implements ControlApi {
   }
 
   async status() {
-    const { version, pid } = this.#options;
+    const { version, pid, configFile: configuration } = this.#options;
     const state = this.#state === "draining" ? "draining" : "serving";
     const unconfirmed = this.#unconfirmed;
     return statusOf(
       {
         version,
         pid,
+        configuration,
         state,
         lost: this.#workforce.lost,
         startedAtMs: this.#startedAtMs,

@@ -12,7 +12,7 @@ import type { TablesNews, WorkerReport } from "./workers/orders.ts";
 /** What the supervisor knows by itself. */
 export type Own = Pick<
   Status,
-  "version" | "pid" | "state" | "lost" | "unconfirmed" | "lastReload" | "refusedReloads"
+  "version" | "pid" | "configuration" | "state" | "lost" | "unconfirmed" | "lastReload" | "refusedReloads"
 > & {
   readonly startedAtMs: number;
   readonly uptimeMs: number;
@@ -22,11 +22,12 @@ export type Own = Pick<
 
 /** The whole, for the control socket. */
 export function statusOf(own: Own, reports: readonly WorkerReport[]): Status {
-  const { version, pid, state, lost, unconfirmed, lastReload, refusedReloads } = own;
+  const { version, pid, configuration, state, lost, unconfirmed, lastReload, refusedReloads } = own;
   const { startedAtMs, uptimeMs, tables } = own;
   return {
     version,
     pid,
+    configuration,
     state,
     startedAt: new Date(startedAtMs).toISOString(),
     uptimeMs,

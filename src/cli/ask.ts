@@ -1,7 +1,10 @@
 /** What the commands that talk to a running daemon have in common: finding it, asking it, and saying that there is none. */
 
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Argv } from "yargs";
 import { schema } from "../config/schema.ts";
+import type { Status } from "../control/api.ts";
 import { type Answer, askDaemon, NoDaemon } from "../control/client.ts";
 import { exitStatus } from "./exit-status.ts";
 import type { Io } from "./io.ts";
@@ -42,6 +45,7 @@ export async function ask(question: Question, flags: AskFlags, io: Io): Promise<
   let answer: Answer;
   try {
     const socket = await socketOf(flags, io);
+    if (question.method !== "GET") await requireMeant(flags, socket);
     answer = await askDaemon(socket, question.method, question.path, question.body);
   } catch (cause) {
     if (!(cause instanceof NoDaemon)) throw cause;
@@ -69,6 +73,32 @@ export async function socketOf(flags: SharedFlags, io: Io): Promise<string> {
     if (!(cause instanceof ConfigurationError)) throw cause;
     io.errors.write(`tcpwrapd: the configuration cannot be used, so the default control socket is asked\n`);
     return schema.parse({}).control.socket;
+  }
+}
+
+/**
+ * Nothing is to be done to another daemon than the one whose configuration -c names: its socket may stand in a flag of its unit, and
+ * the one that is asked may be that of all others.
+ *
+ * @throws NoDaemon where the daemon has another configuration
+ */
+async function requireMeant({ config }: SharedFlags, socket: string): Promise<void> {
+  if (config === undefined) return;
+  const { status, body } = await askDaemon(socket, "GET", "/v1/status");
+  if (status !== 200) throw new NoDaemon(errorOf(body));
+  const { pid, configuration } = body as Status;
+  if (realPath(configuration) === realPath(config)) return;
+  throw new NoDaemon(
+    `the daemon on ${socket} (process ${pid}) runs with ${configuration}, not with ${resolve(config)}: nothing was done; name the socket of the one that you mean with --control-socket, or leave -c out`,
+  );
+}
+
+/** Where a path leads; of one that leads nowhere, itself. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return resolve(path);
   }
 }
 

@@ -155,6 +155,7 @@ export async function runDaemon(
       },
       version: version(),
       pid: processId(),
+      configFile: policy.configFile,
     });
     signals.lead(daemon);
     watchdog = feedWatchdog(manager, daemon);
@@ -182,7 +183,7 @@ export async function runDaemon(
   }
 }
 
-async function readPolicy(read: () => Promise<ReadSettings>): Promise<Policy> {
+async function readPolicy(read: () => Promise<ReadSettings>): Promise<ReadSettings> {
   const policy = await read();
   if (Object.keys(policy.settings.services).length > 0) return policy;
   const message = "no service is configured";

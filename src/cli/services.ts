@@ -68,7 +68,7 @@ async function look(flags: ServicesFlags, io: Io): Promise<Report> {
 }
 
 /** A configuration that cannot be used hides nothing of the machine. */
-async function settingsOf(flags: ServicesFlags, io: Io): Promise<ReadSettings> {
+async function settingsOf(flags: ServicesFlags, io: Io): Promise<Omit<ReadSettings, "configFile">> {
   try {
     return await readSettings(flags, io.environment);
   } catch (cause) {

@@ -51,6 +51,8 @@ export interface ReadSettings {
   readonly settings: Settings;
   /** Tables whose text stands in the environment, by the name under which `settings.access` and the records know them. */
   readonly inlineTables: ReadonlyMap<string, string>;
+  /** Path of the configuration file, whether or not there is one. */
+  readonly configFile: string;
 }
 
 /**
@@ -81,7 +83,10 @@ export async function readSettings(
     layers,
   );
   if (settings === undefined) throw new ConfigurationError(diagnostics);
-  return withInlineTables(withLogFormat(settings, flags, environment), flags, environment);
+  return {
+    ...withInlineTables(withLogFormat(settings, flags, environment), flags, environment),
+    configFile: resolve(name),
+  };
 }
 
 /** `FILE:LINE:COL: severity code: message; hint`, without the numbers that are not known. */
@@ -158,7 +163,11 @@ function pathLayer(origin: string, key: "allow" | "deny", path: string | undefin
 }
 
 /** TCPWRAPD_ALLOW and TCPWRAPD_DENY hold the text of a table, for containers without a volume. */
-function withInlineTables(settings: Settings, flags: SharedFlags, environment: Environment): ReadSettings {
+function withInlineTables(
+  settings: Settings,
+  flags: SharedFlags,
+  environment: Environment,
+): Omit<ReadSettings, "configFile"> {
   const inlineTables = new Map<string, string>();
   const access = { ...settings.access };
   const allow = flags.allowFile === undefined ? environment["TCPWRAPD_ALLOW"] : undefined;

@@ -9,6 +9,8 @@ import type { SinkState } from "../record/sink.ts";
 export interface Status {
   readonly version: string;
   readonly pid: number;
+  /** Path of the configuration file, whether or not there is one. */
+  readonly configuration: string;
   readonly state: "serving" | "draining";
   readonly startedAt: string;
   readonly uptimeMs: number;

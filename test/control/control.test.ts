@@ -1,12 +1,21 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync, renameSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Status } from "../../src/control/api.ts";
+import { runCommand } from "../support/cli.ts";
 import { command, control, rawControl } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
@@ -134,6 +143,34 @@ for (const workers of [0, 1])
     session.end();
     assert.equal(await daemon.exited(), 0);
   });
+
+test("a command with the configuration of another daemon does nothing, and says which one has answered", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, { services: { sshd: backend.address } });
+  const session = await open(t, daemon.port("sshd"));
+  assert.equal(await ask(session, "one"), "one");
+  const { id = "" } = await daemon.find(({ event }) => event === "accept");
+  const other = join(daemon.folder, "mysqld.yaml");
+  writeFileSync(other, "");
+  const socket = ["--control-socket", daemon.controlSocket];
+  for (const words of [["reload"], ["confirm"], ["drain"], ["kick", id]]) {
+    const { status, output, errors } = await runCommand([...words, "-c", other, ...socket]);
+    assert.deepEqual([status, output], [69, ""], words[0]);
+    assert.match(
+      errors,
+      /^tcpwrapd: the daemon on \S+control\.sock \(process \d+\) runs with \S+tcpwrapd\.yaml, not with \S+mysqld\.yaml: nothing was done; .*--control-socket/,
+    );
+  }
+  assert.equal(await ask(session, "two"), "two");
+  const status = (await control(daemon, "GET", "/v1/status")).body as unknown as Status;
+  assert.equal(status.configuration, daemon.configFile);
+  assert.deepEqual([status.state, status.lastReload, status.refusedReloads], ["serving", undefined, 0]);
+  assert.equal((await runCommand(["status", "-c", other, ...socket])).status, 0, "to look is no harm");
+  const link = join(daemon.folder, "link.yaml");
+  symlinkSync(daemon.configFile, link);
+  assert.equal((await runCommand(["kick", id, "-c", link, ...socket])).output, "kicked\n");
+  assert.equal((await runCommand(["drain", ...socket])).status, 0, "without -c nothing is compared");
+});
 
 test("without a daemon every command says so, with exit status 69", async (t) => {
   const daemon = await RunningDaemon.start(t, { services: { sshd: "127.0.0.1:1" } });
