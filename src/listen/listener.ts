@@ -39,7 +39,10 @@ export interface Bound {
 }
 
 const reasons: Readonly<Record<string, readonly [reason: string, hint: string]>> = {
-  EADDRINUSE: ["the address is in use", '"ss -ltnp sport = :PORT" names the program that listens there'],
+  EADDRINUSE: [
+    "the address is in use",
+    '"ss -ltnp sport = :PORT" names the program that listens there; where that is systemd, a socket unit holds it, as ssh.socket does ("systemctl list-sockets")',
+  ],
   EACCES: [
     "permission denied",
     "ports below 1024 need root or CAP_NET_BIND_SERVICE (AmbientCapabilities= in a systemd unit)",

@@ -125,7 +125,7 @@ test("J8: a port in use: one clear line, exit status 71, and the other listeners
   ]);
   assert.equal(
     ran.stderr,
-    `tcpwrapd: cannot listen on 127.0.0.1:${port}: the address is in use; "ss -ltnp sport = :${port}" names the program that listens there\n`,
+    `tcpwrapd: cannot listen on 127.0.0.1:${port}: the address is in use; "ss -ltnp sport = :${port}" names the program that listens there; where that is systemd, a socket unit holds it, as ssh.socket does ("systemctl list-sockets")\n`,
   );
   assert.equal(ran.status, 71);
 });
