@@ -51,7 +51,7 @@ class Session implements EndOwner, FlowSession {
   #down: Flow | undefined;
   #idle: IdleWatch | undefined;
   #stopHearing: (() => void) | undefined;
-  /** One side takes nothing more, while what it has said before is still passed on. */
+  /** One side takes nothing more, while what it has said before is still passed on, for as long as that moves; see `stalled`. */
   #deaf: { readonly cause: EndCause; readonly hasEnded: boolean } | undefined;
   #firstClose: EndCause | undefined;
   #failure: EndCause | undefined;
@@ -120,6 +120,18 @@ class Session implements EndOwner, FlowSession {
     const back = to === this.#client ? this.#up : this.#down;
     if (!isGone || back?.isFinished === true || this.#deaf !== undefined) this.#cut(cause);
     else this.#deaf = { cause, hasEnded: error.code === "EPIPE" };
+  }
+
+  /**
+   * A side that nobody reads is not heard either, though it may be gone: a reset is passed on then. As long as something moves, its
+   * last words go before it.
+   */
+  stalled(from: End): void {
+    const isClient = from === this.#client;
+    if (this.#deaf !== undefined) this.#cut(this.#deaf.cause);
+    // Where we have ended our own direction, a connection that is over looks the same whichever way it went.
+    else if ((isClient ? this.#down : this.#up)?.isFinished !== true && from.wasReset())
+      this.#cut(isClient ? "client_reset" : "backend_reset");
   }
 
   #cut(cause: EndCause): void {

@@ -1,6 +1,7 @@
 /** One direction of a fast relay: read into a buffer, write it, and read again only when the write is finished. */
 
 import type { Handle, HandleAccess, Waiter } from "../platform/node-handle.ts";
+import { type Swept, sweepEverySecond, sweepNoMore } from "../platform/sweep.ts";
 import { topLevel, type BufferPool } from "./buffers.ts";
 import type { End, Reader } from "./ends.ts";
 
@@ -12,6 +13,8 @@ export interface FlowSession {
   ended(from: End, to: End): void;
   /** The destination cannot be written to; a negative error number. */
   failed(to: End, status: number): void;
+  /** For a second or more the destination has taken nothing of a write, and so nobody has read the source; each second anew. */
+  stalled(from: End): void;
 }
 
 /** A buffer that has had so many reads in a row of an eighth of its size gives way to the next smaller one. */
@@ -20,9 +23,7 @@ const smallReadsToShrink = 32;
 /** Replacing a buffer between reads leaves something with the handle; a session that rests more often keeps its buffer. */
 const maxReplacements = 10_000;
 
-const sweepMs = 1000;
-
-export class Flow implements Reader, Waiter {
+export class Flow implements Reader, Waiter, Swept {
   readonly #access: HandleAccess;
   readonly #pool: BufferPool;
   readonly #from: End;
@@ -36,6 +37,7 @@ export class Flow implements Reader, Waiter {
   #readsSinceSweep = 0;
   /** Length of the unfinished write; 0 = none. */
   #pendingBytes = 0;
+  /** What was left of it when last looked at. */
   #leftBefore = 0;
   #stopped = false;
   #atEnd = false;
@@ -72,14 +74,20 @@ export class Flow implements Reader, Waiter {
   /** Moves nothing more. Counts what the kernel has taken of an unfinished write; call it before the handle is closed. */
   stop(): void {
     if (this.#stopped) return;
+    this.bytes = this.moved();
     this.#stopped = true;
-    if (this.#pendingBytes > 0) this.bytes += this.#pendingBytes - Math.min(this.#pendingBytes, this.#left());
+  }
+
+  /** Bytes that the destination's socket has taken, what it has of an unfinished write included. */
+  moved(): number {
+    if (this.#pendingBytes === 0 || this.#stopped) return this.bytes;
+    return this.bytes + this.#pendingBytes - Math.min(this.#pendingBytes, this.#left());
   }
 
   /** Gives the buffer back, when both sockets are closed and no write can be unfinished. */
   close(): void {
     this.#stopped = true;
-    resting.delete(this);
+    sweepNoMore(this);
     this.#pool.give(this.#level, this.buffer);
   }
 
@@ -92,14 +100,28 @@ export class Flow implements Reader, Waiter {
     return progressed;
   }
 
-  /** Called every second while the buffer is a large one: a session at rest goes back to the smallest. */
+  /** Called while the buffer is a large one or a write is unfinished. A session at rest goes back to the smallest buffer. */
   sweep(): void {
-    const isResting = this.#readsSinceSweep === 0 && this.#pendingBytes === 0 && !this.#stopped;
+    const hasRead = this.#readsSinceSweep > 0;
     this.#readsSinceSweep = 0;
-    if (!isResting || this.#replacements >= maxReplacements) return;
+    if (this.#stopped) return;
+    if (this.#pendingBytes > 0) this.#lookAtWrite(hasRead);
+    else if (this.#level === 0) sweepNoMore(this);
+    else if (!hasRead) this.#rest();
+  }
+
+  #rest(): void {
+    if (this.#replacements >= maxReplacements) return;
     this.#replacements += 1;
     this.#changeLevel(0, this.#pool.takeSmall());
     this.#from.replaceBuffer(this.buffer);
+  }
+
+  /** @param hasRead within the last second, so that the write is younger */
+  #lookAtWrite(hasRead: boolean): void {
+    const hasProgressed = this.hasProgressed();
+    if (hasProgressed) this.#session.moved();
+    if (!hasProgressed && !hasRead) this.#session.stalled(this.#from);
   }
 
   read(bytesRead: number): boolean {
@@ -133,6 +155,7 @@ export class Flow implements Reader, Waiter {
     }
     this.#pendingBytes = bytes.length;
     this.#leftBefore = this.#left();
+    sweepEverySecond(this);
     return false;
   }
 
@@ -141,6 +164,8 @@ export class Flow implements Reader, Waiter {
     this.#pendingBytes = 0;
     if (this.#stopped) return;
     if (status !== 0) {
+      // libuv has forgotten what was left by now, so what was seen last has to do.
+      this.bytes += bytes - Math.min(bytes, this.#leftBefore);
       this.#fail(status);
       return;
     }
@@ -190,21 +215,7 @@ export class Flow implements Reader, Waiter {
     this.#level = level;
     this.buffer = buffer;
     this.#smallReads = 0;
-    if (level > 0) watchForRest(this);
-    else resting.delete(this);
+    if (level > 0) sweepEverySecond(this);
+    else sweepNoMore(this);
   }
-}
-
-/** Flows with a large buffer, looked at by one timer for all of them. */
-const resting = new Set<Flow>();
-let sweeper: NodeJS.Timeout | undefined;
-
-function watchForRest(flow: Flow): void {
-  resting.add(flow);
-  sweeper ??= setInterval(() => {
-    for (const each of resting) each.sweep();
-    if (resting.size > 0) return;
-    clearInterval(sweeper);
-    sweeper = undefined;
-  }, sweepMs).unref();
 }

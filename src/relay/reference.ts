@@ -7,10 +7,11 @@ import type { Socket } from "node:net";
 import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
-import { onAbort } from "./abort.ts";
-import { IdleWatch } from "./idle.ts";
 import { handleOf, wasReset } from "../platform/node-handle.ts";
 import { reset } from "../platform/reset.ts";
+import { type Swept, sweepEverySecond, sweepNoMore } from "../platform/sweep.ts";
+import { onAbort } from "./abort.ts";
+import { IdleWatch } from "./idle.ts";
 import { abortCause, socketErrorCause, type EndCause, type Relay } from "./relay.ts";
 
 /** A `Relay`. A chunk (64 KiB at most) counts as delivered when the kernel has taken all of it. */
@@ -63,6 +64,10 @@ export const referenceRelay: Relay = async (clientWire, backendWire, { idleMs, s
     },
     lost: () => cut("client_reset"),
   });
+  const stalls = [
+    new StallWatch(client, backend, () => cut("client_reset")),
+    new StallWatch(backend, client, () => cut("backend_reset")),
+  ];
   await Promise.race([
     isCut,
     Promise.allSettled([
@@ -71,12 +76,40 @@ export const referenceRelay: Relay = async (clientWire, backendWire, { idleMs, s
     ]),
   ]);
 
+  for (const stall of stalls) stall.close();
   idle.close();
   stopHearing();
   client.destroy();
   backend.destroy();
   return { upBytes, downBytes, cause: failure ?? firstClose ?? "internal" };
 };
+
+/** A side whose bytes are not taken is not read, and nobody hears of its reset. */
+class StallWatch implements Swept {
+  readonly #from: Socket;
+  readonly #to: Socket;
+  readonly #lost: () => void;
+  #takenBefore = -1;
+
+  constructor(from: Socket, to: Socket, lost: () => void) {
+    this.#from = from;
+    this.#to = to;
+    this.#lost = lost;
+    sweepEverySecond(this);
+  }
+
+  close(): void {
+    sweepNoMore(this);
+  }
+
+  sweep(): void {
+    const taken = this.#to.bytesWritten - this.#to.writableLength;
+    const isStalled = this.#to.writableLength > 0 && taken === this.#takenBefore;
+    this.#takenBefore = taken;
+    // Where we have ended our own direction, a connection that is over looks the same whichever way it went.
+    if (isStalled && !this.#from.writableEnded && wasReset(handleOf(this.#from))) this.#lost();
+  }
+}
 
 async function closed(socket: Socket): Promise<void> {
   if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));

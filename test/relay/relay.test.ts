@@ -5,7 +5,6 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { getDefaultHighWaterMark } from "node:stream";
@@ -17,7 +16,9 @@ import { findHandleAccess, type BareAccess } from "../../src/platform/node-handl
 import type { Wire } from "../../src/platform/wire.ts";
 import { referenceRelay } from "../../src/relay/reference.ts";
 import type { Relay } from "../../src/relay/relay.ts";
+import { sweeps } from "../support/sweeps.ts";
 import { checkIntegrity } from "./support/integrity.ts";
+import { keepWriting } from "./support/keep-writing.ts";
 import { howItEnds, readAll, readExactly, startSession, type Session } from "./support/session.ts";
 import type { SessionOptions } from "./support/session.ts";
 
@@ -89,6 +90,51 @@ for (const [name, relay, bare] of relays) {
     assert.ok(performance.now() - startedMs < 100);
     assert.deepEqual(await done, { upBytes: 0, downBytes: 1, cause: "backend_reset" });
   });
+
+  row("D2: a reset by the backend is passed on while the client reads nothing", async (session) => {
+    const { client, backend, done } = session;
+    client.pause();
+    await keepWriting(backend).stalled;
+    backend.resetAndDestroy();
+    assert.equal((await done).cause, "backend_reset");
+    assert.equal(await howItEnds(client), "ECONNRESET");
+  });
+
+  row("D3: a reset by the client is passed on while the backend reads nothing", async (session) => {
+    const { client, backend, done } = session;
+    backend.pause();
+    await keepWriting(client).stalled;
+    client.resetAndDestroy();
+    assert.equal((await done).cause, "client_reset");
+    assert.equal(await howItEnds(backend), "ECONNRESET");
+  });
+
+  row("D2: last words of a backend that nobody takes keep no session", async ({ client, backend, done }) => {
+    client.pause();
+    backend.pause();
+    // What the client says fails on its way, and so tells of the reset.
+    const sent = [client, backend].map((socket) => keepWriting(socket));
+    await Promise.all(sent.map(({ stalled }) => stalled));
+    backend.resetAndDestroy();
+    assert.equal((await done).cause, "backend_reset");
+    await Promise.all(sent.map(({ stopped }) => stopped));
+  });
+
+  row(
+    "D2: a client that has ended and reads late has the whole answer of a backend that is gone",
+    async (session) => {
+      const { client, backend, done } = session;
+      client.end("question");
+      await readAll(backend);
+      client.pause();
+      const sent = keepWriting(backend);
+      await sent.stalled;
+      sent.finish();
+      await sweeps(3);
+      assert.equal(sha256(await readAll(client)), sent.digest());
+      assert.deepEqual(await done, { upBytes: 8, downBytes: sent.bytes(), cause: "client_closed" });
+    },
+  );
 
   row("D3: a reset by the client reaches the backend as a reset", async ({ client, backend, done }) => {
     client.write("x");
@@ -391,48 +437,6 @@ async function gone(wire: Wire): Promise<void> {
   if (wire.destroyed) return;
   const socket = wire.socket();
   while (!socket.closed && (socket as { _handle?: unknown })._handle) await once(socket, "close");
-}
-
-/** Writes random blocks as fast as the socket takes them. */
-function keepWriting(socket: Socket): {
-  stalled: Promise<void>;
-  stopped: Promise<void>;
-  bytes: () => number;
-  digest: () => string;
-  finish: () => void;
-} {
-  const block = randomBytes(65_536);
-  const hash = createHash("sha256");
-  let bytes = 0;
-  let finished = false;
-  let stallTimer: NodeJS.Timeout | undefined;
-  const stopped = new Promise<void>((resolve) => socket.once("close", () => resolve()));
-  const stalled = new Promise<void>((resolve) => {
-    const write = (): void => {
-      if (finished || socket.destroyed) return;
-      bytes += block.length;
-      hash.update(block);
-      clearTimeout(stallTimer);
-      // Stalled: the kernel has refused to take a block for a while.
-      stallTimer = setTimeout(resolve, 250);
-      socket.write(block, (error) => {
-        if (!error) write();
-      });
-    };
-    write();
-  });
-  void stopped.then(() => clearTimeout(stallTimer));
-  return {
-    stalled,
-    stopped,
-    bytes: () => bytes,
-    digest: () => hash.digest("hex"),
-    finish: () => {
-      finished = true;
-      clearTimeout(stallTimer);
-      socket.end();
-    },
-  };
 }
 
 test("D2: a client whose end waits behind bytes that nobody takes does not keep a session whose backend has reset, by the reference relay", async () => {
