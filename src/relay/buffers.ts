@@ -7,7 +7,10 @@ export const topLevel = bufferSizes.length - 1;
 
 const slabBytes = 2 ** 16;
 
-/** Large buffers in use by all sessions together; beyond it a session stays with what it has. */
+/** Up to this level a buffer is always to be had: what these take in all is bounded by the limit of clients. */
+export const modestLevel = 1;
+
+/** Buffers of the levels above, in use by all sessions together; beyond it a session stays with what it has. */
 const maxLargeBytes = 2 ** 28;
 
 /** Large buffers kept for the next session that needs one. */
@@ -16,38 +19,60 @@ const maxSpareBytes = 2 ** 24;
 /**
  * Lends buffers. One that has been taken belongs to its borrower alone until it is given back: a buffer that another
  * socket reads into while a write of it is unfinished corrupts data.
+ *
+ * A client that reads nothing keeps its session's buffer for as long as it likes. So the largest ones are lent only while half
+ * of what there is for all is free, and whoever comes when nothing is left still moves bulk through a modest one.
  */
 export class BufferPool {
   readonly #spare: Uint8Array[][] = bufferSizes.map(() => []);
+  readonly #maxLargeBytes: number;
   #largeBytes = 0;
   #spareBytes = 0;
+  #isShort = false;
+
+  /** @param largeBytes for all sessions together; another number only in tests */
+  constructor(largeBytes = maxLargeBytes) {
+    this.#maxLargeBytes = largeBytes;
+  }
+
+  /** Somebody has asked in vain, and half of it has not come back since. */
+  get isShort(): boolean {
+    return this.#isShort;
+  }
 
   /** A buffer of a level, with whatever was in it; undefined when the sessions together have too much already. */
+  take(level: 0 | 1): Uint8Array;
+  take(level: number): Uint8Array | undefined;
   take(level: number): Uint8Array | undefined {
-    const size = sizeOf(level);
     if (level === 0) return this.#takeSmall();
-    if (this.#largeBytes + size > maxLargeBytes) return undefined;
-    this.#largeBytes += size;
+    const size = sizeOf(level);
+    if (level > modestLevel) {
+      const mostBytes = level === topLevel ? this.#maxLargeBytes / 2 : this.#maxLargeBytes;
+      if (this.#largeBytes + size > mostBytes) {
+        this.#isShort = true;
+        return undefined;
+      }
+      this.#largeBytes += size;
+    }
     const spare = this.#spare[level]?.pop();
     if (spare) this.#spareBytes -= size;
     return spare ?? Buffer.allocUnsafeSlow(size);
   }
 
-  /** The smallest buffer: always to be had, cut out of slabs since an ArrayBuffer each would cost half as much again. */
-  takeSmall(): Uint8Array {
-    return this.#takeSmall();
-  }
-
   give(level: number, buffer: Uint8Array): void {
     const size = sizeOf(level);
-    if (level > 0) {
+    if (level > modestLevel) {
       this.#largeBytes -= size;
+      if (this.#largeBytes < this.#maxLargeBytes / 2) this.#isShort = false;
+    }
+    if (level > 0) {
       if (this.#spareBytes + size > maxSpareBytes) return;
       this.#spareBytes += size;
     }
     this.#spare[level]?.push(buffer);
   }
 
+  /** Cut out of slabs, since an ArrayBuffer each would cost half as much again. */
   #takeSmall(): Uint8Array {
     const spare = this.#spare[0] ?? [];
     const size = bufferSizes[0];

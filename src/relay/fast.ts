@@ -18,9 +18,12 @@ import {
   type RelayOptions,
 } from "./relay.ts";
 
-/** Makes a `Relay` of what `findHandleAccess` has found. Its sessions share one pool of buffers. */
-export function makeFastRelay(access: HandleAccess): Relay {
-  const pool = new BufferPool();
+/**
+ * Makes a `Relay` of what `findHandleAccess` has found.
+ *
+ * @param pool of all its sessions; another one only in tests
+ */
+export function makeFastRelay(access: HandleAccess, pool = new BufferPool()): Relay {
   return (client, backend, options) =>
     new Promise((resolve) => {
       const ends = [endOf(access, client), endOf(access, backend)] as const;

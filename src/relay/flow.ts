@@ -2,7 +2,7 @@
 
 import type { Handle, HandleAccess, Waiter } from "../platform/node-handle.ts";
 import { type Swept, sweepEverySecond, sweepNoMore } from "../platform/sweep.ts";
-import { topLevel, type BufferPool } from "./buffers.ts";
+import { type BufferPool, modestLevel, topLevel } from "./buffers.ts";
 import type { End, Reader } from "./ends.ts";
 
 /** The session of a flow: what it hears. An object and no functions, since a short session would make more of those than it calls. */
@@ -39,6 +39,8 @@ export class Flow implements Reader, Waiter, Swept {
   #pendingBytes = 0;
   /** What was left of it when last looked at. */
   #leftBefore = 0;
+  /** It is a second old or more. */
+  #isSlow = false;
   #stopped = false;
   #atEnd = false;
   /** Where the next read goes. */
@@ -56,7 +58,7 @@ export class Flow implements Reader, Waiter, Swept {
     this.#fromHandle = from.handle;
     this.#toHandle = to.handle;
     this.#session = session;
-    this.buffer = pool.takeSmall();
+    this.buffer = pool.take(0);
   }
 
   start(): void {
@@ -107,21 +109,16 @@ export class Flow implements Reader, Waiter, Swept {
     if (this.#stopped) return;
     if (this.#pendingBytes > 0) this.#lookAtWrite(hasRead);
     else if (this.#level === 0) sweepNoMore(this);
-    else if (!hasRead) this.#rest();
-  }
-
-  #rest(): void {
-    if (this.#replacements >= maxReplacements) return;
-    this.#replacements += 1;
-    this.#changeLevel(0, this.#pool.takeSmall());
-    this.#from.replaceBuffer(this.buffer);
+    else if (!hasRead) this.#replaceBuffer(0);
   }
 
   /** @param hasRead within the last second, so that the write is younger */
   #lookAtWrite(hasRead: boolean): void {
     const hasProgressed = this.hasProgressed();
     if (hasProgressed) this.#session.moved();
-    if (!hasProgressed && !hasRead) this.#session.stalled(this.#from);
+    if (hasRead) return;
+    this.#isSlow = true;
+    if (!hasProgressed) this.#session.stalled(this.#from);
   }
 
   read(bytesRead: number): boolean {
@@ -171,6 +168,7 @@ export class Flow implements Reader, Waiter, Swept {
     }
     this.bytes += bytes;
     this.#session.moved();
+    if (this.#isSlow) this.#giveWay();
     if (this.#atEnd) this.end();
     else this.#resume();
   }
@@ -207,6 +205,21 @@ export class Flow implements Reader, Waiter, Swept {
     const level = this.#level - 1;
     const buffer = this.#pool.take(level);
     if (buffer) this.#changeLevel(level, buffer);
+    else this.#changeLevel(modestLevel, this.#pool.take(modestLevel));
+  }
+
+  /** Whose writes take so long leaves his large buffer to others, where there are not enough. */
+  #giveWay(): void {
+    this.#isSlow = false;
+    if (this.#level > modestLevel && this.#pool.isShort) this.#replaceBuffer(modestLevel);
+  }
+
+  /** Between two reads. */
+  #replaceBuffer(level: 0 | 1): void {
+    if (this.#replacements >= maxReplacements) return;
+    this.#replacements += 1;
+    this.#changeLevel(level, this.#pool.take(level));
+    this.#from.replaceBuffer(this.buffer);
   }
 
   /** Only while no write of the present buffer is unfinished. */

@@ -10,6 +10,7 @@ import { Flow } from "../../src/relay/flow.ts";
 
 const access = await findHandleAccess();
 const connectionReset = -104;
+const KiB = 2 ** 10;
 
 /** A flow whose writes are unfinished until the test says otherwise. */
 function startFlow(pool = new BufferPool()) {
@@ -86,4 +87,36 @@ test("D2: a write that has not moved for a second has stalled, one that moves ha
   flow.written(0);
   flow.sweep();
   assert.deepEqual(told(), ["moved"]);
+});
+
+/** Reads that fill the buffer, until it grows no more. */
+function growFully({ flow, queue }: ReturnType<typeof startFlow>): number {
+  queue.takes = true;
+  for (let reads = 0; reads < 10; reads += 1) flow.read(flow.buffer.length);
+  queue.takes = false;
+  return flow.buffer.length;
+}
+
+test("D5: a slow flow gives its large buffer back when its write ends, where others wait for one", () => {
+  const pool = new BufferPool(2 ** 22);
+  const slow = startFlow(pool);
+  assert.equal(growFully(slow), 1024 * KiB);
+  slow.flow.read(slow.flow.buffer.length);
+  slow.flow.sweep();
+  slow.flow.sweep();
+  const other = startFlow(pool);
+  assert.equal(growFully(other), 256 * KiB);
+  slow.flow.written(0);
+  assert.equal(slow.flow.buffer.length, 16 * KiB);
+  assert.equal(growFully(other), 1024 * KiB);
+});
+
+test("D5: a slow flow keeps its buffer where nobody waits", () => {
+  const slow = startFlow();
+  growFully(slow);
+  slow.flow.read(slow.flow.buffer.length);
+  slow.flow.sweep();
+  slow.flow.sweep();
+  slow.flow.written(0);
+  assert.equal(slow.flow.buffer.length, 1024 * KiB);
 });
