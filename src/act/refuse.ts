@@ -53,7 +53,7 @@ export class Refusals {
   async wait(ageMs: number, everyMs: number, signal: AbortSignal): Promise<void> {
     if (this.held >= this.#limits.maxHeld) return;
     this.#waiting += 1;
-    await pause(everyMs - (ageMs % everyMs), undefined, { signal }).catch(ignore);
+    await pause(Math.ceil(everyMs - (ageMs % everyMs)), undefined, { signal }).catch(ignore);
     this.#waiting -= 1;
   }
 
