@@ -13,7 +13,7 @@ import { abortCause } from "./relay/relay.ts";
 /** Joins an allowed client to its service, to the end of the session. */
 export async function join(connection: Connection, request: Request): Promise<void> {
   const { client, service, ports, entry, session } = connection;
-  const { target, connectTimeoutMs, idleMs, keepAliveMs } = service;
+  const { target, connectTimeoutMs, idleMs, halfClosedMs, keepAliveMs } = service;
   if (target.kind === "exec") return await serveByProgram(connection, target.argv, request);
   const { openFrom } = target;
   const dialled = await target.backends.dial({
@@ -32,7 +32,7 @@ export async function join(connection: Connection, request: Request): Promise<vo
   const joined: Joined = { client, backend, keepAliveMs };
   if (keepAliveMs > 0) ports.keepAlives.watch(joined);
   const joinedAtMs = performance.now();
-  const relayed = await ports.relay(client, backend, { idleMs, signal: session.cut });
+  const relayed = await ports.relay(client, backend, { idleMs, halfClosedMs, signal: session.cut });
   ports.keepAlives.forget(joined);
   const { upBytes, downBytes, cause } = relayed;
   const doubt = target.backends.ended(dialled.backend, relayed, {
@@ -40,7 +40,7 @@ export async function join(connection: Connection, request: Request): Promise<vo
     hadHeader: target.sendProxy !== undefined,
   });
   if (doubt !== undefined) ports.journal.warn({ service: service.name, id: entry.id, ...doubt });
-  entry.ended({ upBytes, downBytes, cause, detail: session.detail });
+  entry.ended({ upBytes, downBytes, cause, detail: session.detail ?? relayed.detail });
 }
 
 /** Tells of a backend that has fallen or risen, and cuts the sessions of a fallen one where the service wants that. */

@@ -22,6 +22,8 @@ export interface Service {
   readonly connectTimeoutMs: number;
   /** 0 = no limit. */
   readonly idleMs: number;
+  /** How long no byte may come from a client whose backend has ended; 0 = no limit. */
+  readonly halfClosedMs: number;
   /** How long nothing may come before the kernel asks whether a side is still there; 0 = it does not ask. */
   readonly keepAliveMs: number;
   /** Everything between accept and verdict. */

@@ -104,6 +104,11 @@ const service = z
       .describe(
         "ends a session without a byte in either direction; 0 = never, and 1m for a UDP service, whose sessions have no other end",
       ),
+    halfClosedTimeout: duration
+      .prefault("1m")
+      .describe(
+        "ends a session whose backend has ended, when no byte has come from the client for so long since; 0 = never",
+      ),
     keepAlive: duration
       .prefault("2h")
       .describe(

@@ -8,6 +8,7 @@ import { onAbort } from "./abort.ts";
 import { BufferPool } from "./buffers.ts";
 import { type End, type EndOwner, endOf } from "./ends.ts";
 import { Flow, type FlowSession } from "./flow.ts";
+import { type HalfClosed, halfClosedDetail, HalfClosedWatch } from "./half-closed.ts";
 import { IdleWatch } from "./idle.ts";
 import {
   abortCause,
@@ -46,18 +47,21 @@ function missed(client: Wire, backend: Wire): Relayed {
 }
 
 /** One relayed session: two flows, and who ended them. */
-class Session implements EndOwner, FlowSession {
+class Session implements EndOwner, FlowSession, HalfClosed {
   readonly #client: End;
   readonly #backend: End;
   readonly #resolve: (relayed: Relayed) => void;
   #up: Flow | undefined;
   #down: Flow | undefined;
   #idle: IdleWatch | undefined;
+  #halfClosedMs = 0;
+  #halfClosed: HalfClosedWatch | undefined;
   #stopHearing: (() => void) | undefined;
   /** One side takes nothing more, while what it has said before is still passed on, for as long as that moves; see `stalled`. */
   #deaf: { readonly cause: EndCause; readonly hasEnded: boolean } | undefined;
   #firstClose: EndCause | undefined;
   #failure: EndCause | undefined;
+  #detail: string | undefined;
   #open = 2;
 
   constructor(client: End, backend: End, resolve: (relayed: Relayed) => void) {
@@ -66,9 +70,10 @@ class Session implements EndOwner, FlowSession {
     this.#resolve = resolve;
   }
 
-  start(access: HandleAccess, pool: BufferPool, { idleMs, signal }: RelayOptions): void {
+  start(access: HandleAccess, pool: BufferPool, { idleMs, halfClosedMs = 0, signal }: RelayOptions): void {
     const client = this.#client;
     const backend = this.#backend;
+    this.#halfClosedMs = halfClosedMs;
     client.hear(this);
     backend.hear(this);
     if (idleMs > 0) {
@@ -109,7 +114,23 @@ class Session implements EndOwner, FlowSession {
       this.#cut(from === this.#client ? "client_reset" : "backend_reset");
     } else {
       to.end();
+      if (from === this.#backend && this.#halfClosedMs > 0)
+        this.#halfClosed = new HalfClosedWatch(this.#halfClosedMs, this);
     }
+  }
+
+  movedUp(): number {
+    return this.#up?.moved() ?? 0;
+  }
+
+  expired(): void {
+    this.#detail = halfClosedDetail;
+    // A reset would take from the client what its kernel, or ours, still has for it. Where its own words are cut off it has to know.
+    if (this.#up?.isWriting !== true) {
+      this.#failure = "idle_timeout";
+      this.#client.destroy();
+    }
+    this.#cut("idle_timeout");
   }
 
   /**
@@ -155,12 +176,15 @@ class Session implements EndOwner, FlowSession {
     }
     this.#stopHearing?.();
     this.#idle?.close();
+    this.#halfClosed?.close();
     this.#up?.close();
     this.#down?.close();
-    this.#resolve({
-      upBytes: this.#up?.bytes ?? 0,
-      downBytes: this.#down?.bytes ?? 0,
-      cause: this.#failure ?? this.#firstClose ?? "internal",
-    });
+    const upBytes = this.#up?.bytes ?? 0;
+    const downBytes = this.#down?.bytes ?? 0;
+    const cause = this.#failure ?? this.#firstClose ?? "internal";
+    const detail = this.#detail;
+    this.#resolve(
+      detail === undefined ? { upBytes, downBytes, cause } : { upBytes, downBytes, cause, detail },
+    );
   }
 }

@@ -86,6 +86,10 @@ export class Flow implements Reader, Waiter, Swept {
     return this.bytes + this.#pendingBytes - Math.min(this.#pendingBytes, this.#left());
   }
 
+  get isWriting(): boolean {
+    return this.#pendingBytes > 0;
+  }
+
   /** Gives the buffer back, when both sockets are closed and no write can be unfinished. */
   close(): void {
     this.#stopped = true;

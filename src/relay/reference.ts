@@ -11,11 +11,13 @@ import { handleOf, wasReset } from "../platform/node-handle.ts";
 import { reset } from "../platform/reset.ts";
 import { type Swept, sweepEverySecond, sweepNoMore } from "../platform/sweep.ts";
 import { onAbort } from "./abort.ts";
+import { halfClosedDetail, HalfClosedWatch } from "./half-closed.ts";
 import { IdleWatch } from "./idle.ts";
 import { abortCause, socketErrorCause, type EndCause, type Relay } from "./relay.ts";
 
 /** A `Relay`. A chunk (64 KiB at most) counts as delivered when the kernel has taken all of it. */
-export const referenceRelay: Relay = async (clientWire, backendWire, { idleMs, signal }) => {
+export const referenceRelay: Relay = async (clientWire, backendWire, options) => {
+  const { idleMs, halfClosedMs = 0, signal } = options;
   const [client, backend] = [clientWire.socket(), backendWire.socket()];
   let firstClose: EndCause | undefined;
   let failure: EndCause | undefined;
@@ -68,20 +70,35 @@ export const referenceRelay: Relay = async (clientWire, backendWire, { idleMs, s
     new StallWatch(client, backend, () => cut("client_reset")),
     new StallWatch(backend, client, () => cut("backend_reset")),
   ];
+  let halfClosed: HalfClosedWatch | undefined;
+  let more: { readonly detail?: string } = {};
+  const watchHalfClosed = (): void => {
+    if (halfClosedMs === 0 || up.writableFinished || failure !== undefined) return;
+    halfClosed = new HalfClosedWatch(halfClosedMs, {
+      movedUp: () => upBytes,
+      expired: () => {
+        more = { detail: halfClosedDetail };
+        // See the fast relay: a reset would take from the client what it has not read yet.
+        if (backend.writableLength === 0) client.destroy();
+        cut("idle_timeout");
+      },
+    });
+  };
   await Promise.race([
     isCut,
     Promise.allSettled([
       pipeline(client, up).catch(() => cut("internal")),
-      pipeline(backend, down).catch(() => cut("internal")),
+      pipeline(backend, down).then(watchHalfClosed, () => cut("internal")),
     ]),
   ]);
 
   for (const stall of stalls) stall.close();
+  halfClosed?.close();
   idle.close();
   stopHearing();
   client.destroy();
   backend.destroy();
-  return { upBytes, downBytes, cause: failure ?? firstClose ?? "internal" };
+  return { upBytes, downBytes, cause: failure ?? firstClose ?? "internal", ...more };
 };
 
 /** A side whose bytes are not taken is not read, and nobody hears of its reset. */

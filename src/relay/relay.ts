@@ -31,11 +31,15 @@ export interface Relayed {
   /** Bytes from the backend that the client's socket has taken. */
   readonly downBytes: number;
   readonly cause: EndCause;
+  /** More about the cause, for the record. */
+  readonly detail?: string;
 }
 
 export interface RelayOptions {
   /** The session is cut when no byte has moved either way for so long; 0 = no limit. */
   readonly idleMs: number;
+  /** The session is cut when its backend has ended, and no byte has come from the client for so long since; absent or 0 = no limit. */
+  readonly halfClosedMs?: number;
   /** Aborting cuts the session; the reason is the cause to report, such as `abort("drain")`. */
   readonly signal?: Stop;
 }
@@ -44,7 +48,8 @@ export interface RelayOptions {
  * Copies bytes client ↔ backend until both ways are finished, and closes both sockets.
  *
  * A half-close, a reset and back-pressure on one side reach the other. A session that is cut (idle, abort) ends with
- * a reset on both sides, so that nobody takes the half for the whole.
+ * a reset on both sides, so that nobody takes the half for the whole. Only a client that has the whole, because its backend has ended,
+ * is left to read it: its connection is closed (`halfClosedMs`).
  *
  * @param client accepted with `allowHalfOpen` and `pauseOnConnect`; still paused
  * @param backend as `dial` gives it; a header may have been written to it, it is not counted

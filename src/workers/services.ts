@@ -46,6 +46,7 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
     }),
     connectTimeoutMs: settings.connectTimeout,
     idleMs: settings.idleTimeout,
+    halfClosedMs: settings.halfClosedTimeout,
     keepAliveMs: settings.keepAlive,
     decisionMs: settings.decisionTimeout,
     maxConnections: Math.ceil(settings.maxConnections / workers),

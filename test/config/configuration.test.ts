@@ -12,6 +12,7 @@ test("configuration fills in every default, with durations in milliseconds", () 
   assert.equal(settings?.names.timeout, 1000);
   assert.equal(settings?.services["sshd"]?.connectTimeout, 5000);
   assert.equal(settings?.services["sshd"]?.idleTimeout, 0);
+  assert.equal(settings?.services["sshd"]?.halfClosedTimeout, 60_000);
   assert.equal(settings?.services["sshd"]?.decisionTimeout, 15_000);
   assert.deepEqual(settings?.log, [{ to: "stdout", format: "text", audit: false }]);
 });

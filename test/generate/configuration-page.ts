@@ -70,6 +70,22 @@ finds out by it that a connection has come through the service before: that is a
 \`detail\` that begins with \`loop\`. Each worker knows the ids of its own connections, so with several a loop may go round a few times. \`check\` finds
 backends that are listeners of ours beforehand, by address and port (\`backend-is-listener\`).
 
+## When a session ends
+
+A session ends when both sides have ended, or when one of them is reset, which the other one then is too. An end of one side alone is passed on, and
+the other goes on for as long as it likes. Each session has a place of \`maxConnections\`, so there are limits for those that stay:
+
+- \`halfClosedTimeout\` (1m): the backend has ended, all that it said has been passed on, and nothing comes from the client any more. Without it a
+  client that only has to be silent keeps its place after its backend has given it up, as sshd does at the end of \`LoginGraceTime\`. Every
+  byte from the client begins the minute anew. The record says \`idle_timeout\` with the detail \`half_closed\`. A client that has not read
+  everything yet can still do so. Choose 0 for a backend that ends its own direction at once and then listens for hours, which few do.
+- Where it is the client that has ended there is no such limit: it has asked for something and waits (\`tar | ssh\`, rsync), its backend hears
+  the end, and decides how long the answer takes. \`idleTimeout\` holds for such sessions as well.
+- \`idleTimeout\` (0): no byte has moved either way.
+- \`keepAlive\` (2h): a side has gone without a word.
+
+\`halfClosedTimeout\` is kept to within two seconds.
+
 ## UDP services
 
 \`\`\`yaml

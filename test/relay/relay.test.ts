@@ -79,6 +79,50 @@ for (const [name, relay, bare] of relays) {
     assert.equal((await done).cause, "client_closed");
   });
 
+  row(
+    "D1: a client that is silent after the backend's end is let go when its time is over, and can still read all",
+    async ({ client, backend, done }) => {
+      const last = randomBytes(100_000);
+      const seen = howItEnds(backend);
+      client.pause();
+      backend.end(last);
+      const cause = { cause: "idle_timeout", detail: "half_closed" };
+      assert.deepEqual(await done, { upBytes: 0, downBytes: last.length, ...cause });
+      assert.equal(await seen, "ECONNRESET");
+      assert.ok((await readAll(client)).equals(last));
+    },
+    { halfClosedMs: 300 },
+  );
+
+  row(
+    "D1: every byte of the client after the backend's end begins its time anew",
+    async ({ client, backend, done }) => {
+      backend.end();
+      await once(client.resume(), "end");
+      for (let round = 0; round < 4; round += 1) {
+        client.write("x");
+        assert.equal((await readExactly(backend, 1)).toString(), "x");
+        await sweeps(1);
+      }
+      client.end();
+      assert.deepEqual(await done, { upBytes: 4, downBytes: 0, cause: "backend_closed" });
+    },
+    { halfClosedMs: 1500 },
+  );
+
+  row(
+    "D1: a client that has ended waits for its answer without a limit",
+    async ({ client, backend, done }) => {
+      client.end("question");
+      assert.equal((await readAll(backend)).toString(), "question");
+      await sweeps(4);
+      backend.end("answer");
+      assert.equal((await readAll(client)).toString(), "answer");
+      assert.deepEqual(await done, { upBytes: 8, downBytes: 6, cause: "client_closed" });
+    },
+    { halfClosedMs: 1 },
+  );
+
   row("D2: a reset by the backend reaches the client as a reset within 100 ms", async (session) => {
     const { client, backend, done } = session;
     backend.write("x");

@@ -26,6 +26,7 @@ export interface SessionOptions {
   /** The relay gets bare connections; absent = sockets. */
   readonly bare?: BareAccess | undefined;
   readonly idleMs?: number;
+  readonly halfClosedMs?: number;
   readonly signal?: AbortSignal;
   /** A unix socket path for the backend, instead of TCP. */
   readonly backendPath?: string;
@@ -65,6 +66,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   await options.beforeRelay?.({ client, backend });
   const done = options.relay(accepted, dialled, {
     idleMs: options.idleMs ?? 0,
+    halfClosedMs: options.halfClosedMs ?? 0,
     ...(options.signal ? { signal: options.signal } : {}),
   });
   return {
