@@ -48,6 +48,9 @@ export async function serve(client: Wire, service: Service, ports: SharedPorts):
     if (acted === plainReset) return; // it is gone
     if (acted.kind === "refused") place.leave(); // a client that is held must not keep others out
     if (acted.kind !== "relay") return await finish(connection, acted);
+    // Who is gone meanwhile must not become a bare connect, which mysqld counts against our address.
+    const hasWaited = judging instanceof Promise || acting instanceof Promise || ports.journal.hasAudit;
+    if (hasWaited && client.isReset) return entry.ended({ upBytes: 0, downBytes: 0, cause: "client_gone" });
     if (acted.lingerSeconds !== undefined) ports.lingers.watch(client.socket(), acted.lingerSeconds);
     await join(connection, decision.request);
   } catch (cause) {

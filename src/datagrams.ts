@@ -157,11 +157,12 @@ function nameLater({ ports, entry }: Client, { request }: { readonly request: Re
 }
 
 /** Joins an allowed client to its service, to the end of the session. */
-async function join({ arrival, service, entry, session }: Client): Promise<void> {
-  const { backend, resolve, connectTimeoutMs, idleMs } = service;
+async function join({ arrival, service, ports, entry, session }: Client): Promise<void> {
+  const { backend, resolve, connectTimeoutMs, idleMs, maxAgeMs } = service;
   const finding = { resolve, connectTimeoutMs, signal: session.cut };
   const [address] = await findAddresses(backend.host, finding);
   const joined = { backend: { address, port: backend.port }, idleMs, signal: session.cut.signal };
+  if (maxAgeMs > 0) ports.sessions.limitAge(session, maxAgeMs - entry.ageMs);
   const end = await arrival.join(joined);
   entry.ended({ ...end, detail: session.detail ?? end.detail });
 }

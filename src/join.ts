@@ -29,6 +29,7 @@ export async function join(connection: Connection, request: Request): Promise<vo
   const backend = dialled.wire;
   session.backend = backend;
   session.backendAddress = dialled.backend;
+  limitAge(connection);
   const joined: Joined = { client, backend, keepAliveMs };
   if (keepAliveMs > 0) ports.keepAlives.watch(joined);
   const joinedAtMs = performance.now();
@@ -41,6 +42,11 @@ export async function join(connection: Connection, request: Request): Promise<vo
   });
   if (doubt !== undefined) ports.journal.warn({ service: service.name, id: entry.id, ...doubt });
   entry.ended({ upBytes, downBytes, cause, detail: session.detail ?? relayed.detail });
+}
+
+/** Not before the client is where it wants to be: a dial has limits of its own. */
+function limitAge({ service, ports, entry, session }: Connection): void {
+  if (service.maxAgeMs > 0) ports.sessions.limitAge(session, service.maxAgeMs - entry.ageMs);
 }
 
 /** Tells of a backend that has fallen or risen, and cuts the sessions of a fallen one where the service wants that. */
@@ -61,6 +67,7 @@ async function serveByProgram(
   request: Request,
 ): Promise<void> {
   const { client, entry } = connection;
+  limitAge(connection);
   const handed = await handOver(argv, client.socket(), request, portsOfAct(connection));
   switch (handed.kind) {
     case "served":

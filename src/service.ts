@@ -22,6 +22,8 @@ export interface Service {
   readonly connectTimeoutMs: number;
   /** 0 = no limit. */
   readonly idleMs: number;
+  /** How long a session may last, from accept on; 0 = no limit. */
+  readonly maxAgeMs: number;
   /** How long no byte may come from a client whose backend has ended; 0 = no limit. */
   readonly halfClosedMs: number;
   /** How long nothing may come before the kernel asks whether a side is still there; 0 = it does not ask. */
@@ -45,6 +47,8 @@ export interface UdpService {
   readonly connectTimeoutMs: number;
   /** Never 0. */
   readonly idleMs: number;
+  /** How long a session may last; 0 = no limit. */
+  readonly maxAgeMs: number;
   /** Everything between the first datagram and the verdict. */
   readonly decisionMs: number;
   readonly maxConnections: number;

@@ -2,11 +2,12 @@
 
 import type { Request } from "./access/types.ts";
 import { Cut } from "./platform/cut.ts";
+import { type Swept, sweepEverySecond, sweepNoMore } from "./platform/sweep.ts";
 import type { Wire } from "./platform/wire.ts";
 import type { BackendAddress } from "./relay/dial.ts";
 
 /** Why a session is cut; a cause of the `end` record. */
-export type CutCause = "drain" | "kicked";
+export type CutCause = "drain" | "kicked" | "max_age";
 
 /** One connection from accept to its last record. */
 export interface Session {
@@ -27,8 +28,10 @@ export interface Session {
 }
 
 /** All that are open, decided or not. */
-export class Sessions {
+export class Sessions implements Swept {
   readonly #open = new Map<string, Session>();
+  /** When those that have a limit of age are cut; milliseconds of a clock that never jumps. */
+  readonly #untilMs = new Map<string, number>();
   readonly #whenEmpty = new Set<() => void>();
   #stopped: CutCause | undefined;
 
@@ -46,6 +49,7 @@ export class Sessions {
 
   leave({ id }: Session): void {
     this.#open.delete(id);
+    if (this.#untilMs.delete(id) && this.#untilMs.size === 0) sweepNoMore(this);
     if (this.#open.size > 0) return;
     for (const resolve of this.#whenEmpty) resolve();
     this.#whenEmpty.clear();
@@ -61,6 +65,17 @@ export class Sessions {
   backendFrom(id: string): { readonly address: string; readonly port: number } | undefined {
     const { localAddress: address, localPort: port } = this.#open.get(id)?.backend ?? {};
     return address === undefined || port === undefined ? undefined : { address, port };
+  }
+
+  /** Cuts one when so much time has passed, to the next second. */
+  limitAge({ id }: Session, leftMs: number): void {
+    this.#untilMs.set(id, performance.now() + leftMs);
+    sweepEverySecond(this);
+  }
+
+  sweep(): void {
+    const now = performance.now();
+    for (const [id, untilMs] of this.#untilMs) if (now >= untilMs) this.cut(id, "max_age");
   }
 
   /** Those that the tables have let in. */

@@ -109,6 +109,9 @@ const service = z
       .describe(
         "ends a session whose backend has ended, when no byte has come from the client for so long since; 0 = never",
       ),
+    maxAge: duration
+      .prefault("0")
+      .describe("ends a session so long after its client came, whatever it does; 0 = never"),
     keepAlive: duration
       .prefault("2h")
       .describe(

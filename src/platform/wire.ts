@@ -2,7 +2,7 @@
 
 import { isIPv4, Socket, type SocketConstructorOpts } from "node:net";
 
-import type { BareAccess, BareHandle, SocketName } from "./node-handle.ts";
+import { type BareAccess, type BareHandle, handleOf, type SocketName, wasReset } from "./node-handle.ts";
 import { reset } from "./reset.ts";
 
 /**
@@ -88,6 +88,11 @@ export class Wire {
 
   get destroyed(): boolean {
     return this.#socket === undefined ? this.#handle === undefined : this.#socket.destroyed;
+  }
+
+  /** Whether the peer has reset the connection; one that has only ended its direction has not. It costs a system call. */
+  get isReset(): boolean {
+    return this.destroyed || wasReset(this.#socket === undefined ? this.#handle : handleOf(this.#socket));
   }
 
   get bytesRead(): number {

@@ -48,6 +48,7 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
     idleMs: settings.idleTimeout,
     halfClosedMs: settings.halfClosedTimeout,
     keepAliveMs: settings.keepAlive,
+    maxAgeMs: settings.maxAge,
     decisionMs: settings.decisionTimeout,
     maxConnections: Math.ceil(settings.maxConnections / workers),
   };

@@ -36,6 +36,7 @@ function udpServiceOf(name: string, settings: ServiceSettings, resolve: BackendN
     targetText: printEndpoint(backend),
     connectTimeoutMs: settings.connectTimeout,
     idleMs: settings.idleTimeout === 0 ? udpIdleMs : settings.idleTimeout,
+    maxAgeMs: settings.maxAge,
     decisionMs: settings.decisionTimeout,
     maxConnections: settings.maxConnections,
     maxPerSource: settings.maxPerSource ?? maxPerSource,

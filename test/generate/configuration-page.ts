@@ -82,9 +82,10 @@ the other goes on for as long as it likes. Each session has a place of \`maxConn
 - Where it is the client that has ended there is no such limit: it has asked for something and waits (\`tar | ssh\`, rsync), its backend hears
   the end, and decides how long the answer takes. \`idleTimeout\` holds for such sessions as well.
 - \`idleTimeout\` (0): no byte has moved either way.
+- \`maxAge\` (0): so much time has passed since the client came, whatever moves, also on a UDP service and with \`exec\` (\`max_age\`).
 - \`keepAlive\` (2h): a side has gone without a word.
 
-\`halfClosedTimeout\` is kept to within two seconds.
+\`halfClosedTimeout\` and \`maxAge\` are kept to within two seconds.
 
 ## UDP services
 
