@@ -9,7 +9,7 @@ import { test, type TestContext } from "node:test";
 import { RunningDaemon } from "../support/daemon.ts";
 import { fromTable, startDns } from "../support/dns-server.ts";
 import { bindAndNeverRead, temporaryFolder } from "../support/unix-receiver.ts";
-import { startBackend, talk } from "../support/peers.ts";
+import { ask, open, startBackend, talk } from "../support/peers.ts";
 
 const service = (more: string): string =>
   `names: {reverse: needed}\nservices: {sshd: {listen: ["127.0.0.1:0"], ${more}}}\n`;
@@ -152,7 +152,12 @@ test("names.reverse: always puts the name into the records though no rule has wa
     daemon.records
       .filter(({ event }) => ["accept", "end", "refuse"].includes(event))
       .map(({ event, client }) => [event, client?.name]);
-  await visit("192.0.2.7");
+  const first = await open(t, daemon.port("sshd"));
+  first.write("PROXY TCP4 192.0.2.7 198.51.100.1 4711 22\r\n");
+  while (!dns.asked.some(({ type }) => type === "A")) assert.equal(await ask(first, "hello"), "hello");
+  await new Promise((resolve) => setTimeout(resolve, 300)); // the answer is on its way
+  first.end();
+  await daemon.find(({ event }) => event === "end");
   await visit("192.0.2.7");
   await visit("127.0.0.2");
   await visit("127.0.0.1");
