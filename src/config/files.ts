@@ -26,6 +26,12 @@ export interface FileState {
 /** "missing", or the reason why we cannot even look. */
 export type Looked = FileState | "missing" | { readonly unreadable: string };
 
+/** The content of a file, and what the kernel said of it at that moment. */
+export interface FileReading {
+  readonly source: Source;
+  readonly state: Looked;
+}
+
 const noThrow = { throwIfNoEntry: false } as const;
 
 /** Looks at a path, symbolic links followed. Paths are for `systemPath`, here and below. */
@@ -54,14 +60,23 @@ export function isSameState(before: Looked, after: Looked): boolean {
 /**
  * Reads a whole file, and what the kernel said of it at that moment.
  *
+ * A file that changes meanwhile is read again, at most `mostReads` times: an append moves the time of the file before its size, and who
+ * looks in between cannot tell it from an edit.
+ *
  * @returns "missing" for no such file; "directory" for one, which libwrap reads as empty; "text" of no bytes for /dev/null, to which
  *   tables are linked to switch them off; "unreadable" for FIFOs, other devices, files beyond `maxBytes`, missing rights, and a file that
  *   changed under our hands, but for lines that were added at its end
  */
-export function readWhole(
-  path: string,
-  maxBytes: number,
-): { readonly source: Source; readonly state: Looked } {
+export function readWhole(path: string, maxBytes: number): FileReading {
+  let reading = readOnce(path, maxBytes);
+  for (let reads = 1; reading === changedMeanwhile && reads < mostReads; reads++)
+    reading = readOnce(path, maxBytes);
+  return reading;
+}
+
+const mostReads = 3;
+
+function readOnce(path: string, maxBytes: number): FileReading {
   let descriptor: number;
   try {
     // A FIFO without a writer would block the open itself.
@@ -109,7 +124,7 @@ function hasGrown(before: FileState, after: FileState, bytes: Uint8Array): boole
 const newline = 0x0a;
 
 /** No state of a file equals this one, so that the next look reads it again. */
-const changedMeanwhile: { source: Source; state: Looked } = {
+const changedMeanwhile: FileReading = {
   source: { kind: "unreadable", reason: "it changed while we read it" },
   state: { unreadable: "it changed while we read it" },
 };
@@ -184,7 +199,7 @@ function stateOf(stats: Stats): FileState {
   };
 }
 
-function unreadable(reason: string, state: FileState): { source: Source; state: Looked } {
+function unreadable(reason: string, state: FileState): FileReading {
   return { source: { kind: "unreadable", reason }, state };
 }
 

@@ -15,8 +15,8 @@ import {
   restlessMs,
   sizeOf,
 } from "./files-in-force.ts";
-import { isSameState, look } from "./files.ts";
-import { type BackgroundOptions, type FileReading, loadTablesInBackground } from "./load-background.ts";
+import { type FileReading, isSameState, look } from "./files.ts";
+import { type BackgroundOptions, loadTablesInBackground } from "./load-background.ts";
 import { type Loaded, type LoadOptions, loadTables } from "./load.ts";
 import { fingerprint, isSameContent, largeBytes, restore, type Snapshot } from "./snapshot.ts";
 import { findWriters, isAboutWriters } from "./writers.ts";

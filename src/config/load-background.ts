@@ -1,7 +1,7 @@
 /** Loads large tables in a thread of its own, while decisions and relays go on. */
 import { Worker } from "node:worker_threads";
 import type { Source } from "../access/types.ts";
-import type { Looked } from "./files.ts";
+import type { FileReading } from "./files.ts";
 import { loadedOf, type Loaded, type LoadedData, type LoadOptions } from "./load.ts";
 
 /** What is to be loaded; as `LoadOptions`, but the thread reads the files itself. */
@@ -19,12 +19,6 @@ export interface BackgroundOptions extends Omit<LoadOptions, "read" | "criticism
 /** As `Loaded`, and what the thread found at each path it read. */
 export interface LoadedInBackground extends Loaded {
   readonly readings: ReadonlyMap<string, FileReading>;
-}
-
-/** The content of a file, and what the kernel said of it at that moment. */
-export interface FileReading {
-  readonly source: Source;
-  readonly state: Looked;
 }
 
 /** What the thread is given, and what it gives back: flat arrays that change hands without a copy. */

@@ -1,9 +1,9 @@
 /** The thread that loads large tables: reads, compiles, hands the arrays over, and ends. */
 import { parentPort, workerData } from "node:worker_threads";
-import { ageMs, readWhole } from "./files.ts";
+import { ageMs, type FileReading, readWhole } from "./files.ts";
 import { loadData } from "./load.ts";
 import { notKept } from "./snapshot.ts";
-import type { FileReading, WorkerInput, WorkerOutput } from "./load-background.ts";
+import type { WorkerInput, WorkerOutput } from "./load-background.ts";
 import { racyMs } from "./settle.ts";
 
 const { inline, sources, ...input } = workerData as WorkerInput;
