@@ -27,13 +27,18 @@ const MAX_DISCARDED_BYTES = 262_144;
  * whether the client has sent something. Here the kind is chosen, and is what the client sees.
  */
 export class Refusals {
-  readonly #limits: RefusalLimits;
+  #limits: RefusalLimits;
   readonly #held = new Set<Socket>();
   readonly #closing = new Set<Socket>();
   #waiting = 0;
 
   constructor(limits: RefusalLimits) {
     this.#limits = limits;
+  }
+
+  /** Those who are held already stay for as long as they were to. */
+  limit(limits: Partial<RefusalLimits>): void {
+    this.#limits = { ...this.#limits, ...limits };
   }
 
   /** How many clients are held just now, or wait for their refusal. */

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Diagnostic } from "../access/types.ts";
 import { type Layer, readConfiguration } from "../config/configuration.ts";
-import type { Settings } from "../config/schema.ts";
+import { type Settings, standardOutput } from "../config/schema.ts";
 import { printable } from "./printable.ts";
 
 /** The flags that every command knows. */
@@ -154,8 +154,10 @@ function withLogFormat(settings: Settings, flags: LogFlags, environment: Environ
     ]);
   }
   const others = settings.log.filter(({ to }) => to !== "stdout");
-  const audit = settings.log.some((each) => each.to === "stdout" && each.audit);
-  return { ...settings, log: [{ to: "stdout", format, audit }, ...others] };
+  const here = settings.log.filter(({ to }) => to === "stdout");
+  const { queue } = here[0] ?? standardOutput;
+  const audit = here.some((each) => each.audit);
+  return { ...settings, log: [{ to: "stdout", format, queue, audit }, ...others] };
 }
 
 function pathLayer(origin: string, key: "allow" | "deny", path: string | undefined): Layer[] {

@@ -5,7 +5,7 @@ import { parseNetworks } from "../identify/networks.ts";
 import { type BackendEndpoint, type Parsed, parseBackend, parseListen } from "../listen/endpoint.ts";
 import { parseSyslogAddress } from "../platform/syslog-address.ts";
 import { checkService } from "./service-rules.ts";
-import { durationPattern, parseDuration } from "./units.ts";
+import { durationPattern, parseDuration, parseSize, sizePattern } from "./units.ts";
 
 const duration = z
   .union([z.literal(0), z.string().meta({ pattern: durationPattern })])
@@ -14,6 +14,18 @@ const duration = z
     checked((text) => parseDuration(String(text)), "is no duration", 'write "500ms", "5s", "2m", "1h" or 0'),
   )
   .describe('a duration: "500ms", "5s", "2m", "1h" or 0');
+
+/** @param least bytes; a smaller one is an error, and so is one above `most` */
+function size(least: string, most: string) {
+  const [leastBytes, mostBytes] = [parseSize(least) ?? 0, parseSize(most) ?? 0];
+  return z
+    .string()
+    .meta({ pattern: sizePattern, title: "size" })
+    .transform(checked(parseSize, "is no size", 'write "512B", "64KiB", "4MiB" or "1GiB"'))
+    .refine((bytes) => bytes >= leastBytes && bytes <= mostBytes, {
+      error: `out of range; write a size from ${least} to ${most}`,
+    });
+}
 
 const count = z.int().nonnegative();
 const path = z.string().startsWith("/", 'write an absolute path, such as "/etc/hosts.allow"');
@@ -86,7 +98,9 @@ const service = z
     refuse: z
       .enum(["reset", "close", "hold"])
       .default("reset")
-      .describe("how refused clients are ended: a reset at once, a clean end, or silence for half a minute"),
+      .describe(
+        "how refused clients are ended: a reset at once, a clean end, or silence for limits.holdTime",
+      ),
     refuseAfter: duration
       .prefault(0)
       .describe(
@@ -143,15 +157,27 @@ const audit = z
   .default(false)
   .describe("a client is let in only once its record is out; where this sink takes none, nobody comes in");
 
+const queue = size("64KiB", "1GiB")
+  .prefault("4MiB")
+  .describe(
+    "records that may wait while nobody takes them; more are lost, and counted; level info has three quarters of it",
+  );
+
+const stdoutLog = z.strictObject({
+  to: z.literal("stdout"),
+  format: z
+    .enum(["json", "text", "pretty"])
+    .default("text")
+    .describe("one JSON object a line, the words of tcpd, or those in colour"),
+  queue,
+  audit,
+});
+
+/** Records on standard output where the file does not speak of it. */
+export const standardOutput = stdoutLog.parse({ to: "stdout" });
+
 const log = z.discriminatedUnion("to", [
-  z.strictObject({
-    to: z.literal("stdout"),
-    format: z
-      .enum(["json", "text", "pretty"])
-      .default("text")
-      .describe("one JSON object a line, the words of tcpd, or those in colour"),
-    audit,
-  }),
+  stdoutLog,
   z.strictObject({
     to: z.literal("syslog"),
     socket: z
@@ -185,6 +211,7 @@ const log = z.discriminatedUnion("to", [
       .enum(["rfc3164", "rfc5424"])
       .default("rfc3164")
       .describe("the form of a message; local sockets want rfc3164"),
+    queue,
     audit,
   }),
 ]);
@@ -231,6 +258,14 @@ export const schema = z.strictObject({
         .default([])
         .describe('DNS servers, "127.0.0.1:5353"; default: those of the system'),
       hostsFile: path.default("/etc/hosts").describe("asked before DNS"),
+      inFlight: z
+        .int()
+        .positive()
+        .default(1000)
+        .describe(
+          "lookups under way at once; those that only a record wants are left out when an eighth is taken",
+        ),
+      cache: z.int().positive().default(10_000).describe("addresses whose names are remembered"),
     })
     .prefault({}),
   ident: z
@@ -241,6 +276,16 @@ export const schema = z.strictObject({
       timeout: duration
         .prefault("5s")
         .describe("time for a command of aclexec; then it is killed, and the client refused"),
+    })
+    .prefault({}),
+  banners: z
+    .strictObject({
+      size: size("1KiB", "16MiB")
+        .prefault("64KiB")
+        .describe("what is sent of a banner at most; a longer file is cut at the end of a line"),
+      timeout: duration
+        .prefault("5s")
+        .describe("time for a client to take its banner; then its connection ends"),
     })
     .prefault({}),
   relay: z
@@ -256,6 +301,23 @@ export const schema = z.strictObject({
         .describe(
           "clients of all services at once; auto: from the limits of descriptors and heap, with a reserve",
         ),
+      sessionBuffer: size("16KiB", "1MiB")
+        .prefault("1MiB")
+        .describe(
+          "the largest read buffer of each direction of a session, which bulk traffic grows to in steps of 16KiB, 256KiB and 1MiB",
+        ),
+      buffers: size("1MiB", "64GiB")
+        .prefault("256MiB")
+        .describe(
+          "read buffers above 16KiB, of all sessions of a worker; without one a session goes on with 16KiB",
+        ),
+      held: z
+        .union([z.literal("auto"), count])
+        .default("auto")
+        .describe(
+          'refused clients kept by "refuse: hold" or refuseAfter at once, in each worker; auto: a twentieth of the descriptors, 1000 at most',
+        ),
+      holdTime: duration.prefault("30s").describe('how long "refuse: hold" keeps a client; then it is reset'),
       startsPerMinute: z
         .int()
         .positive()
@@ -326,7 +388,7 @@ export const schema = z.strictObject({
     .prefault({}),
   log: z
     .array(log)
-    .default([{ to: "stdout", format: "text", audit: false }])
+    .prefault([{ to: "stdout", format: "text" }])
     .describe("where records go; several at once"),
 });
 

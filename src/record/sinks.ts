@@ -8,18 +8,23 @@ import type { Form } from "./queued-sink.ts";
 import { QueuedSink } from "./queued-sink.ts";
 import type { Sink } from "./sink.ts";
 
-/** Records on standard output. */
-export interface StdoutSettings {
-  readonly to: "stdout";
+/** What every sink has. */
+interface CommonSettings {
   /** Connections wait for these records, and are refused where they cannot be written. Absent = no. */
   readonly audit?: boolean;
+  /** Characters that may wait; absent = the sink's own limit. */
+  readonly queue?: number;
+}
+
+/** Records on standard output. */
+export interface StdoutSettings extends CommonSettings {
+  readonly to: "stdout";
   readonly format: "json" | "text" | "pretty";
 }
 
 /** Records to a syslog receiver. */
-export interface SyslogSettings {
+export interface SyslogSettings extends CommonSettings {
   readonly to: "syslog";
-  readonly audit?: boolean;
   /** A path such as /dev/log, `udp://host:port` or `tcp://host:port`; 514 where the port is left out. */
   readonly socket: string;
   readonly facility: string;
@@ -33,8 +38,6 @@ export interface SinkContext {
   readonly pid: number;
   readonly hostname: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Characters that may wait in each sink; absent = the sink's own limit. */
-  readonly maxQueued?: number;
 }
 
 const STDOUT = 1;
@@ -58,8 +61,7 @@ function openStdout(settings: StdoutSettings, context: SinkContext): Sink {
     name: "standard output",
     form: stdoutForm(settings.format, context),
     outlet: openDescriptor(STDOUT),
-    ...queue(context),
-    isAudit: settings.audit ?? false,
+    ...common(settings),
   });
 }
 
@@ -86,8 +88,7 @@ function openSyslog(settings: SyslogSettings, context: SinkContext): Sink {
       ...(isLocal ? undefined : { hostname: context.hostname }),
     }),
     outlet: isLocal ? openUnixSyslog(address.path) : openRemote(address, format),
-    ...queue(context),
-    isAudit: settings.audit ?? false,
+    ...common(settings),
   });
 }
 
@@ -99,6 +100,6 @@ function openRemote(
   return openStreamSyslog({ host, port }, format === "rfc5424" ? "octet-counting" : "newline");
 }
 
-function queue({ maxQueued }: SinkContext): { maxQueued: number } | undefined {
-  return maxQueued === undefined ? undefined : { maxQueued };
+function common({ audit = false, queue }: CommonSettings): { isAudit: boolean; maxQueued?: number } {
+  return { isAudit: audit, ...(queue !== undefined && { maxQueued: queue }) };
 }

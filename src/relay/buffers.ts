@@ -10,8 +10,13 @@ const slabBytes = 2 ** 16;
 /** Up to this level a buffer is always to be had: what these take in all is bounded by the limit of clients. */
 export const modestLevel = 1;
 
-/** Buffers of the levels above, in use by all sessions together; beyond it a session stays with what it has. */
-const maxLargeBytes = 2 ** 28;
+/** What there is to lend. */
+export interface BufferLimits {
+  /** Bytes of the levels above, in use by all sessions together; beyond it a session stays with what it has. */
+  readonly allBytes: number;
+  /** Bytes of the largest single buffer; modest ones are lent whatever it says. */
+  readonly largestBytes: number;
+}
 
 /** Large buffers kept for the next session that needs one. */
 const maxSpareBytes = 2 ** 24;
@@ -25,14 +30,14 @@ const maxSpareBytes = 2 ** 24;
  */
 export class BufferPool {
   readonly #spare: Uint8Array[][] = bufferSizes.map(() => []);
-  readonly #maxLargeBytes: number;
+  #limits: BufferLimits = { allBytes: 2 ** 28, largestBytes: 2 ** 20 };
   #largeBytes = 0;
   #spareBytes = 0;
   #isShort = false;
 
-  /** @param largeBytes for all sessions together; another number only in tests */
-  constructor(largeBytes = maxLargeBytes) {
-    this.#maxLargeBytes = largeBytes;
+  /** Buffers that are lent already stay with their borrowers. */
+  limit(limits: BufferLimits): void {
+    this.#limits = limits;
   }
 
   /** Somebody has asked in vain, and half of it has not come back since. */
@@ -40,14 +45,19 @@ export class BufferPool {
     return this.#isShort;
   }
 
-  /** A buffer of a level, with whatever was in it; undefined when the sessions together have too much already. */
+  /**
+   * A buffer of a level, with whatever was in it; undefined when the sessions together have too much already, or when it is larger than
+   * any may be.
+   */
   take(level: 0 | 1): Uint8Array;
   take(level: number): Uint8Array | undefined;
   take(level: number): Uint8Array | undefined {
     if (level === 0) return this.#takeSmall();
     const size = sizeOf(level);
     if (level > modestLevel) {
-      const mostBytes = level === topLevel ? this.#maxLargeBytes / 2 : this.#maxLargeBytes;
+      const { allBytes, largestBytes } = this.#limits;
+      if (size > largestBytes) return undefined;
+      const mostBytes = level === topLevel ? allBytes / 2 : allBytes;
       if (this.#largeBytes + size > mostBytes) {
         this.#isShort = true;
         return undefined;
@@ -63,7 +73,7 @@ export class BufferPool {
     const size = sizeOf(level);
     if (level > modestLevel) {
       this.#largeBytes -= size;
-      if (this.#largeBytes < this.#maxLargeBytes / 2) this.#isShort = false;
+      if (this.#largeBytes < this.#limits.allBytes / 2) this.#isShort = false;
     }
     if (level > 0) {
       if (this.#spareBytes + size > maxSpareBytes) return;

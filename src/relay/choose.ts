@@ -5,6 +5,7 @@ import { connect, createServer, type AddressInfo } from "node:net";
 
 import { acceptBare, findHandleAccess, type BareAccess, type HandleAccess } from "../platform/node-handle.ts";
 import { Wire } from "../platform/wire.ts";
+import { BufferPool } from "./buffers.ts";
 import { dial } from "./dial.ts";
 import { makeFastRelay } from "./fast.ts";
 import { referenceRelay } from "./reference.ts";
@@ -16,6 +17,8 @@ export type RelayChoice = "fast" | "reference" | "auto";
 export interface ChosenRelay {
   readonly relay: Relay;
   readonly name: "fast" | "reference";
+  /** Of the fast relay. */
+  readonly buffers?: BufferPool;
   /** Connections need no Socket where this is there; only the fast relay can do without. */
   readonly bare?: BareAccess;
   /** For the log: why this one. */
@@ -35,10 +38,11 @@ export async function chooseRelay(choice: RelayChoice, findAccess = findHandleAc
   if (choice === "reference") return { relay: referenceRelay, name: "reference", why: "configured" };
   try {
     const access = await findAccess();
-    const relay = makeFastRelay(access);
+    const buffers = new BufferPool();
+    const relay = makeFastRelay(access, buffers);
     await check(relay);
     const why = choice === "fast" ? "configured" : "works on this Node";
-    return { relay, name: "fast", ...(await checkBare(relay, access, why)) };
+    return { relay, name: "fast", buffers, ...(await checkBare(relay, access, why)) };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     return { relay: referenceRelay, name: "reference", why: `the fast relay does not work here: ${reason}` };

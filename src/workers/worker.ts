@@ -63,7 +63,6 @@ export interface WorkerOptions {
 const bounds = {
   aclexec: { maxRunning: 64 },
   spawn: { maxRunning: 256 },
-  banner: { maxBytes: 64 * 1024, timeoutMs: 5000 },
   refusal: { holdMs: 30_000, closeMs: 5000 },
   startBurst: 100,
   keepAliveMs: 60_000,
@@ -126,12 +125,7 @@ export class Worker {
     this.#orders = orders;
     const { settings, inlineTables } = orders.policy;
     const { limits } = settings;
-    const maxClients = this.#rooms.clients;
-    this.#limits.resize(
-      limits.connections === "auto"
-        ? maxClients
-        : Math.min(maxClients, Math.ceil(limits.connections / orders.workers)),
-    );
+    this.#limit(limits, orders.workers);
     const hasSameNames =
       isDeepStrictEqual(before?.settings.names, settings.names) &&
       isDeepStrictEqual(before?.settings.ident, settings.ident);
@@ -154,11 +148,22 @@ export class Worker {
     this.#ports ??= this.#portsOf(orders.policy, this.#tables, this.#lookups);
     const hasSameLimits =
       isDeepStrictEqual(before?.settings.limits, limits) &&
-      isDeepStrictEqual(before?.settings.aclexec, settings.aclexec);
+      isDeepStrictEqual(before?.settings.aclexec, settings.aclexec) &&
+      isDeepStrictEqual(before?.settings.banners, settings.banners);
     this.#ports = hasSameLimits
       ? { ...this.#ports, tables: this.#tables, lookups: this.#lookups, ...this.#forwardPort() }
       : this.#portsOf(orders.policy, this.#tables, this.#lookups);
     return this.#news();
+  }
+
+  /** Takes the limits of a policy; what is above a lower one already stays until it ends. */
+  #limit(limits: Policy["settings"]["limits"], workers: number): void {
+    const { clients, refused } = this.#rooms;
+    const share = limits.connections === "auto" ? clients : Math.ceil(limits.connections / workers);
+    this.#limits.resize(Math.min(clients, share));
+    const maxHeld = limits.held === "auto" ? refused : Math.min(refused, limits.held);
+    this.#refusals.limit({ maxHeld, holdMs: limits.holdTime });
+    this.#options.relay.buffers?.limit({ allBytes: limits.buffers, largestBytes: limits.sessionBuffer });
   }
 
   /** Accepts from a socket that is bound at `endpoint`. Rejects with a `ListenError`. */
@@ -298,6 +303,8 @@ export class Worker {
       servers: names.servers,
       hostsFile: names.hostsFile,
       identTimeoutMs: ident.timeout,
+      maxInFlight: names.inFlight,
+      cacheEntries: names.cache,
       warn: (message) => {
         const admitted = this.#nameWarnings.admit(message);
         if (admitted !== undefined) this.#options.journal.warn({ code: "host-name", message: admitted });
@@ -394,7 +401,7 @@ export class Worker {
       act: {
         spawns: new Spawns(bounds.spawn),
         refusals: this.#refusals,
-        bannerLimits: bounds.banner,
+        bannerLimits: { maxBytes: settings.banners.size, timeoutMs: settings.banners.timeout },
         keepAliveMs: bounds.keepAliveMs,
       },
       lingers: this.#lingers,

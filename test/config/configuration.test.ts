@@ -5,7 +5,7 @@ import { readConfiguration } from "../../src/config/configuration.ts";
 
 const sshd = "services:\n  sshd:\n    listen: ['0.0.0.0:22']\n    backend: 127.0.0.1:2222\n";
 
-test("configuration fills in every default, with durations in milliseconds", () => {
+test("configuration fills in every default, with durations in milliseconds and sizes in bytes", () => {
   const { settings } = readConfiguration({ name: "x.yaml", text: sshd }, []);
   assert.equal(settings?.access.allow, "/etc/hosts.allow");
   assert.equal(settings?.access.noMatch, "allow");
@@ -14,7 +14,16 @@ test("configuration fills in every default, with durations in milliseconds", () 
   assert.equal(settings?.services["sshd"]?.idleTimeout, 0);
   assert.equal(settings?.services["sshd"]?.halfClosedTimeout, 60_000);
   assert.equal(settings?.services["sshd"]?.decisionTimeout, 15_000);
-  assert.deepEqual(settings?.log, [{ to: "stdout", format: "text", audit: false }]);
+  assert.deepEqual(settings?.log, [{ to: "stdout", format: "text", queue: 4_194_304, audit: false }]);
+  assert.deepEqual(settings?.banners, { size: 65_536, timeout: 5000 });
+  assert.deepEqual(settings?.limits, {
+    connections: "auto",
+    sessionBuffer: 1_048_576,
+    buffers: 268_435_456,
+    held: "auto",
+    holdTime: 30_000,
+    startsPerMinute: 3000,
+  });
 });
 
 test("configuration may be empty: the flags may say it all", () => {
@@ -29,7 +38,7 @@ test("configuration is overlaid by the environment, and that by the flags", () =
     layer("--log-format", "pretty"),
     { origin: "--service", keys: { services: { sshd: { backend: "unix:/run/sshd" } } } },
   ]);
-  assert.deepEqual(settings?.log, [{ to: "stdout", format: "pretty", audit: false }]);
+  assert.deepEqual(settings?.log, [{ to: "stdout", format: "pretty", queue: 4_194_304, audit: false }]);
   assert.deepEqual(settings?.services["sshd"]?.backend, [{ kind: "unix", path: "/run/sshd" }]);
   assert.deepEqual(settings?.services["sshd"]?.listen, [{ kind: "tcp", host: "0.0.0.0", port: 22 }]);
 });
@@ -57,6 +66,17 @@ const rows: [because: string, text: string, line: RegExp][] = [
     /^x\.yaml:5:18: error bad-value: .*"5x" is no duration; write "500ms"/m,
   ],
   ["a duration that no timer can wait", sshd + "    idleTimeout: 1000h\n", /is no duration/],
+  [
+    "a size without a unit",
+    "limits:\n  buffers: 64MB\n",
+    /^x\.yaml:2:12: error bad-value: .*"64MB" is no size; write "512B", "64KiB", "4MiB" or "1GiB"$/m,
+  ],
+  [
+    "a size that would leave nothing",
+    "limits: {sessionBuffer: 1KiB}\n",
+    /^x\.yaml:1:25: error bad-value: "limits\.sessionBuffer": out of range; write a size from 16KiB to 1MiB$/m,
+  ],
+  ["a size that no number holds", "limits: {buffers: 999999999999GiB}\n", /is no size/],
   [
     "a missing backend",
     "services:\n  sshd:\n    listen: ['0.0.0.0:22']\n",

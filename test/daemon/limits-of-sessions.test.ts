@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { test, type TestContext } from "node:test";
+import { command } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { startDns } from "../support/dns-server.ts";
 import { startBackend, talk } from "../support/peers.ts";
@@ -87,4 +89,47 @@ test("D9, H9: a client that is reset while its verdict is looked for is not dial
   patient.on("data", (chunk) => (answer += String(chunk)));
   await once(patient, "end");
   assert.equal(answer, "question", "who has only ended its direction is served");
+});
+
+test("E3: how many refused clients are held, and how long, are settings that a reload changes", async (t) => {
+  const backend = await startBackend(t);
+  const yaml = (limits: string): string =>
+    `limits: {${limits}}\n${service("auto", `backend: "${backend.address}", refuse: hold`)}`;
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: yaml("holdTime: 1h"),
+    allow: "",
+    deny: "ALL: ALL\n",
+  });
+  const reload = async (limits: string): Promise<void> => {
+    writeFileSync(daemon.configFile, yaml(limits));
+    const { status, errors } = await command(daemon, "reload");
+    assert.equal(status, 0, errors);
+  };
+  const held = connect(daemon.port("sshd"), "127.0.0.1");
+  t.after(() => held.destroy());
+  await daemon.find(({ event }) => event === "refuse");
+  await reload("held: 1, holdTime: 50ms");
+  assert.equal((await talk(daemon.port("sshd"))).end, "ECONNRESET", "one is held already, for an hour");
+  await reload("held: 2, holdTime: 50ms");
+  const cameMs = performance.now();
+  const patient = connect(daemon.port("sshd"), "127.0.0.1");
+  const [failure] = (await once(patient, "error")) as [NodeJS.ErrnoException];
+  assert.equal(failure.code, "ECONNRESET");
+  assert.ok(performance.now() - cameMs >= 50);
+  assert.equal(held.destroyed, false);
+});
+
+test("a banner has the size and the time that the configuration says", async (t) => {
+  const backend = await startBackend(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: `banners: {size: 1KiB}\n${service("auto", `backend: "${backend.address}"`)}`,
+    allow: "",
+    deny: "",
+  });
+  writeFileSync(`${daemon.folder}/sshd`, "0123456789abcde\n".repeat(100));
+  writeFileSync(daemon.denyFile, `ALL: ALL: banners ${daemon.folder}\n`);
+  const { text } = await talk(daemon.port("sshd"));
+  assert.equal(text, "0123456789abcde\r\n".repeat(64));
 });

@@ -25,7 +25,8 @@ check the file while you type if its first line is
 (the schema is [config/tcpwrapd.schema.json](../config/tcpwrapd.schema.json); the package has it in the place above).
 [config/tcpwrapd.yaml](../config/tcpwrapd.yaml) is a file with every key in it, and [config/examples](../config/examples) has whole set-ups.
 
-A duration is a number with its unit: \`500ms\`, \`5s\`, \`2m\`, \`1h\`; \`0\` where the text says what that means. Paths are absolute.
+A duration is a number with its unit: \`500ms\`, \`5s\`, \`2m\`, \`1h\`; \`0\` where the text says what that means. A size is a number with its unit, too:
+\`512B\`, \`64KiB\`, \`4MiB\`, \`1GiB\`. Paths are absolute.
 `;
 
 const end = `## Several backends

@@ -233,7 +233,7 @@ for (const [way, address, hasHost] of ways) {
 
 test("K2: records wait while rsyslogd is away, arrive when it is back, and what was lost is told as a number", async (t) => {
   const daemon = await Rsyslogd.start(t);
-  const [sink] = openSinks([settings(daemon.socket, "rfc3164")], { ...context, maxQueued: 8000 });
+  const [sink] = openSinks([{ ...settings(daemon.socket, "rfc3164"), queue: 8000 }], context);
   assert.ok(sink);
   const journal = new Journal({ sinks: [sink] });
   journal.ready();

@@ -12,8 +12,14 @@ import { readAll, type Session, startSession } from "./support/session.ts";
 const access = await findHandleAccess();
 const MiB = 2 ** 20;
 
+function poolOf(allBytes: number, largestBytes = MiB): BufferPool {
+  const pool = new BufferPool();
+  pool.limit({ allBytes, largestBytes });
+  return pool;
+}
+
 test("D5: the largest buffers are lent up to half of all, the next ones up to all, modest ones always", () => {
-  const pool = new BufferPool(4 * MiB);
+  const pool = poolOf(4 * MiB);
   const largest = [pool.take(3), pool.take(3)];
   assert.deepEqual(
     largest.map((buffer) => buffer?.length),
@@ -28,8 +34,20 @@ test("D5: the largest buffers are lent up to half of all, the next ones up to al
   assert.equal(pool.take(0).length, 512);
 });
 
+test("no buffer is larger than the setting says, and to ask for one is no sign of want", () => {
+  const pool = poolOf(64 * MiB, MiB / 2);
+  assert.equal(pool.take(3), undefined);
+  assert.equal(pool.take(2)?.length, MiB / 4);
+  assert.equal(pool.isShort, false);
+  pool.limit({ allBytes: 64 * MiB, largestBytes: 16_384 });
+  assert.equal(pool.take(2), undefined);
+  assert.equal(pool.take(1).length, 16_384);
+  pool.limit({ allBytes: 64 * MiB, largestBytes: MiB });
+  assert.equal(pool.take(3)?.length, MiB);
+});
+
 test("D5: it is short of buffers until less than half are in use", () => {
-  const pool = new BufferPool(MiB);
+  const pool = poolOf(MiB);
   const buffers = Array.from({ length: 4 }, () => pool.take(2)).filter((buffer) => buffer !== undefined);
   assert.equal(buffers.length, 4);
   assert.equal(pool.take(2), undefined);
@@ -42,7 +60,7 @@ test("D5: it is short of buffers until less than half are in use", () => {
 
 for (const [name, bare] of [["bare handles", access.bare] as const, ["sockets", undefined] as const]) {
   test(`D5: where clients that read nothing hold all large buffers, others move bulk by modest ones (${name})`, async () => {
-    const pool = new BufferPool(2 * MiB);
+    const pool = poolOf(2 * MiB);
     const isUsedUp = (): boolean => {
       const buffer = pool.take(2);
       if (buffer !== undefined) pool.give(2, buffer);

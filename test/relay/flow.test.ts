@@ -98,7 +98,8 @@ function growFully({ flow, queue }: ReturnType<typeof startFlow>): number {
 }
 
 test("D5: a slow flow gives its large buffer back when its write ends, where others wait for one", () => {
-  const pool = new BufferPool(2 ** 22);
+  const pool = new BufferPool();
+  pool.limit({ allBytes: 2 ** 22, largestBytes: 2 ** 20 });
   const slow = startFlow(pool);
   assert.equal(growFully(slow), 1024 * KiB);
   slow.flow.read(slow.flow.buffer.length);

@@ -31,12 +31,8 @@ async function main(): Promise<void> {
     state: () => ({ name: "memory", queuedLines: 0, lostLines: 0 }),
     close: async () => undefined,
   };
-  const sinks = openSinks([{ to: "stdout", format: format === "json" ? "json" : "text" }], {
-    pid: process.pid,
-    hostname: "host",
-    environment: {},
-    maxQueued: 1024 * 1024,
-  });
+  const settings = { to: "stdout", format: format === "json" ? "json" : "text", queue: 2 ** 20 } as const;
+  const sinks = openSinks([settings], { pid: process.pid, hostname: "host", environment: {} });
   const journal = new Journal({ sinks: [...sinks, memory] });
   const delay = monitorEventLoopDelay({ resolution: 1 });
   delay.enable();
