@@ -24,6 +24,7 @@ export async function join(connection: Connection, request: Request): Promise<vo
     open: openFrom && ((to) => openFrom(request.client.address, to)),
     header: target.sendProxy && proxyHeader(target.sendProxy, request, entry.id),
     health: target.health,
+    maxPerBackend: target.maxPerBackend,
     onTurn: (turn) => heedTurn(connection, target.cutsFallen, turn),
   });
   const backend = dialled.wire;

@@ -62,6 +62,8 @@ export type Target =
       readonly kind: "backend";
       readonly backends: Backends;
       readonly health: HealthRules;
+      /** Sessions of each backend at once; absent = no limit but that of the service. */
+      readonly maxPerBackend?: number;
       /** The sessions of a backend that has fallen are cut. */
       readonly cutsFallen: boolean;
       readonly sendProxy?: "v1" | "v2";

@@ -105,7 +105,7 @@ function servicesOf(fronts: readonly Front[], reports: readonly WorkerReport[]):
 /** One for each address: the worst of what the workers have met, and the sum of what they have counted. */
 function backendsOf(found: readonly BackendHealth[]): BackendStatus[] {
   const byAddress = new Map<string, BackendStatus>();
-  for (const { address: endpoint, failures, restsForMs, quickCloses } of found) {
+  for (const { address: endpoint, failures, restsForMs, quickCloses, sessions } of found) {
     const address = printEndpoint(endpoint);
     const other = byAddress.get(address);
     byAddress.set(address, {
@@ -113,6 +113,7 @@ function backendsOf(found: readonly BackendHealth[]): BackendStatus[] {
       failures: Math.max(failures, other?.failures ?? 0),
       restsForMs: Math.ceil(Math.max(restsForMs, other?.restsForMs ?? 0)),
       quickCloses: quickCloses + (other?.quickCloses ?? 0),
+      sessions: sessions + (other?.sessions ?? 0),
     });
   }
   return [...byAddress.values()];

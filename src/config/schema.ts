@@ -142,6 +142,11 @@ const service = z
       .describe(
         "sessions that one address (or IPv6 /64) may have at once on a UDP service; more are refused; default 256",
       ),
+    maxPerBackend: z
+      .int()
+      .positive()
+      .optional()
+      .describe("sessions that each backend may have at once; one that is full is passed over for the next"),
     proxyProtocol: proxyProtocol.prefault({}),
     health: health.prefault({}),
   })

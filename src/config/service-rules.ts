@@ -13,6 +13,7 @@ export interface ServiceKeys {
   readonly refuseAfter: number;
   readonly source: string;
   readonly maxPerSource?: number | undefined;
+  readonly maxPerBackend?: number | undefined;
   readonly health: { readonly fall: number; readonly rise: number; readonly sessions: string };
   readonly proxyProtocol: { readonly acceptFrom: readonly string[]; readonly send?: string | undefined };
 }
@@ -34,6 +35,8 @@ export function checkService(service: ServiceKeys, complain: Complain): void {
   const asksHealth = fall !== 1 || rise !== 1 || sessions !== "keep";
   if (asksHealth && (exec !== undefined || isUdp(service)))
     complain('only backends of connections have a health; leave "health" out', ["health"]);
+  if (service.maxPerBackend !== undefined && (exec !== undefined || isUdp(service)))
+    complain('only backends of connections have it; use "maxConnections"', ["maxPerBackend"]);
   if (isUdp(service)) checkUdp(service, complain);
   else checkTcp(service, complain);
 }

@@ -72,6 +72,8 @@ export interface BackendStatus {
   readonly restsForMs: number;
   /** Sessions that it closed within a second and without a byte. */
   readonly quickCloses: number;
+  /** Sessions that it has now, those that are being dialled included. */
+  readonly sessions: number;
 }
 
 /** The tables in force. */

@@ -36,11 +36,13 @@ export interface HealthTurn {
 export interface BackendDialOptions extends Omit<DialOptions, "resolve"> {
   /** Absent = one dial is enough for both. */
   readonly health?: HealthRules;
+  /** Sessions that each backend may have at once, those that are being dialled included; one that is full is passed over. */
+  readonly maxPerBackend?: number | undefined;
   /** Called when a backend falls, not again before it has risen; and when it rises. */
   readonly onTurn?: ((turn: HealthTurn) => void) | undefined;
 }
 
-/** A connection, and which backend it is to. */
+/** A connection, and which backend it is to; `ended` has to be called for each. */
 export interface Dialled {
   readonly wire: Wire;
   readonly backend: BackendAddress;
@@ -57,10 +59,13 @@ export interface BackendHealth {
   readonly restsForMs: number;
   /** Sessions that it closed at once, without a byte. */
   readonly quickCloses: number;
+  /** Sessions that it has now, those that are being dialled included. */
+  readonly sessions: number;
 }
 
 interface Backend {
   readonly address: BackendAddress;
+  sessions: number;
   failures: number;
   /** Since it has fallen; 0 = it has not. */
   rests: number;
@@ -101,6 +106,7 @@ export class Backends {
     this.#now = options.now ?? (() => performance.now());
     this.#backends = options.addresses.map((address) => ({
       address,
+      sessions: 0,
       failures: 0,
       rests: 0,
       restsUntilMs: 0,
@@ -114,22 +120,28 @@ export class Backends {
 
   /**
    * Dials the first backend that answers, all within `connectTimeoutMs`, of which each gets an even share of what is
-   * left. Those at rest come last: when nothing else answers, they are tried too.
+   * left. Those at rest come last: when nothing else answers, they are tried too. Those that are full are not.
    *
    * @throws DialError with everything that was tried, and the cause of the last
    */
   async dial(options: BackendDialOptions): Promise<Dialled> {
-    const { health = atOnce, onTurn } = options;
+    const { health = atOnce, maxPerBackend = Number.POSITIVE_INFINITY, onTurn } = options;
     const deadlineMs = performance.now() + options.connectTimeoutMs;
     const tried: string[] = [];
+    let failed: DialError | undefined;
     const order = this.#inOrder();
     const { resolve } = this.#options;
     for (const [index, backend] of order.entries()) {
+      if (backend.sessions >= maxPerBackend) {
+        tried.push(`${printBackend(backend.address)} is full`);
+        continue;
+      }
       const leftMs = deadlineMs - performance.now();
       const connectTimeoutMs = Math.max(1, leftMs / (order.length - index));
       const { restsBegun } = backend;
       const isTrial = backend.rests > 0;
       if (isTrial) backend.isOnTrial = true;
+      backend.sessions += 1;
       try {
         // Field by field: an object of one shape is made many times faster than one of others' pieces.
         const { signal, client, bare, keepAliveMs, header, open } = options;
@@ -146,21 +158,22 @@ export class Backends {
         if (backend.failures > 0 || backend.rests > 0) noteAnswer(backend, health, onTurn);
         return { wire, backend: backend.address, tried };
       } catch (error) {
+        backend.sessions -= 1;
         if (!(error instanceof DialError)) throw error;
         tried.push(...error.tried);
         if (isGivenUp(error)) throw new DialError(error.endCause, tried, error.cause);
         if (error.isAboutBackend && backend.restsBegun === restsBegun)
           this.#noteFailure(backend, health, error, onTurn);
-        if (index === order.length - 1) throw new DialError(error.endCause, tried, error.cause);
+        failed = error;
       } finally {
         if (isTrial) backend.isOnTrial = false;
       }
     }
-    throw new DialError("internal", tried, undefined);
+    throw new DialError(failed?.endCause ?? "backend_unreachable", tried, failed?.cause);
   }
 
   /**
-   * Notes how a session ended. A close at once is counted, not held against the backend.
+   * Notes that a session has ended, and how. A close at once is counted, not held against the backend.
    *
    * @param how.afterMs the age of the session
    * @param how.hadHeader a PROXY header went first
@@ -173,6 +186,7 @@ export class Backends {
   ): Doubt | undefined {
     const backend = this.#backends.find((each) => each.address === address);
     if (backend === undefined) return undefined;
+    backend.sessions -= 1;
     const byBackend = cause === "backend_closed" || cause === "backend_reset";
     if (!byBackend || how.afterMs > quickMs) return undefined;
     if (downBytes === 0) backend.quickCloses += 1;
@@ -187,11 +201,12 @@ export class Backends {
   }
 
   health(): readonly BackendHealth[] {
-    return this.#backends.map(({ address, failures, restsUntilMs, quickCloses }) => ({
+    return this.#backends.map(({ address, failures, restsUntilMs, quickCloses, sessions }) => ({
       address,
       failures,
       restsForMs: Math.max(0, restsUntilMs - this.#now()),
       quickCloses,
+      sessions,
     }));
   }
 

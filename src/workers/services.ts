@@ -38,7 +38,7 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
   return {
     name,
     daemon: settings.daemon ?? name,
-    ...targetOf(settings, dialling, dialling.before?.get(name)),
+    ...targetOf(settings, workers, dialling, dialling.before?.get(name)),
     refusal: settings.refuse,
     refuseAfterMs: settings.refuseAfter,
     ...(acceptFrom.length > 0 && {
@@ -55,7 +55,8 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
 }
 
 function targetOf(
-  { backend, exec, source, proxyProtocol, health }: ServiceSettings,
+  { backend, exec, source, proxyProtocol, health, maxPerBackend }: ServiceSettings,
+  workers: number,
   { resolve, openFrom = noSource }: Dialling,
   before: Service | undefined,
 ): Pick<Service, "target" | "targetText"> {
@@ -70,6 +71,7 @@ function targetOf(
     backends: isSame ? before.target.backends : new Backends({ addresses, resolve }),
     health,
     cutsFallen: health.sessions === "cut",
+    ...(maxPerBackend !== undefined && { maxPerBackend: Math.ceil(maxPerBackend / workers) }),
     ...(send !== undefined && { sendProxy: send }),
     ...(source === "client" && { openFrom }),
   } as const;

@@ -5,7 +5,7 @@ import { askDaemon } from "../../src/control/client.ts";
 import type { Status } from "../../src/control/api.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { startDns } from "../support/dns-server.ts";
-import { startBackend, talk } from "../support/peers.ts";
+import { ask, open, startBackend, talk } from "../support/peers.ts";
 
 async function backendsOf(daemon: RunningDaemon, service: string) {
   const { body } = await askDaemon(daemon.controlSocket, "GET", "/v1/status");
@@ -20,7 +20,7 @@ test("H3: a backend that closes at once, without a byte, is counted in status, a
   await talk(daemon.port("quickd"), { isHalfClosed: false });
   assert.equal((await talk(daemon.port("welld"), { say: "x" })).text, "x");
   await daemon.find(() => ended() === 2);
-  const isAsBefore = { failures: 0, restsForMs: 0 };
+  const isAsBefore = { failures: 0, restsForMs: 0, sessions: 0 };
   assert.deepEqual(await backendsOf(daemon, "quickd"), [
     { address: quick.address, ...isAsBefore, quickCloses: 1 },
   ]);
@@ -30,6 +30,30 @@ test("H3: a backend that closes at once, without a byte, is counted in status, a
   daemon.process.kill("SIGHUP");
   await daemon.find(({ code }) => code === "reloaded");
   assert.equal((await backendsOf(daemon, "quickd"))?.[0]?.quickCloses, 1);
+});
+
+test("H7: clients beyond maxPerBackend go to the next backend, and are reset where all are full", async (t) => {
+  const [first, second] = [await startBackend(t), await startBackend(t)];
+  const daemon = await RunningDaemon.start(t, {
+    services: {},
+    yaml: `names: {reverse: never}\nservices: {dbd: {listen: ["127.0.0.1:0"], backend: ["${first.address}", "${second.address}"], maxPerBackend: 1}}\n`,
+  });
+  const port = daemon.port("dbd");
+  const sessions = [await open(t, port), await open(t, port)];
+  for (const session of sessions) assert.equal(await ask(session, "x"), "x");
+  assert.deepEqual([first.connections, second.connections], [1, 1]);
+  assert.deepEqual(
+    (await backendsOf(daemon, "dbd"))?.map(({ sessions: count }) => count),
+    [1, 1],
+  );
+  assert.equal((await talk(port, { isHalfClosed: false })).end, "ECONNRESET");
+  const { cause, detail } = await daemon.find(({ event }) => event === "end");
+  assert.equal(cause, "backend_unreachable");
+  assert.equal(detail, `backend_unreachable: ${first.address} is full, ${second.address} is full`);
+  sessions[0]?.end();
+  await daemon.find(({ event, cause: how }) => event === "end" && how !== "backend_unreachable");
+  assert.equal((await talk(port, { say: "room" })).text, "room");
+  assert.deepEqual([first.connections, second.connections], [2, 1]);
 });
 
 test("H5: the name of a backend is asked of names.servers, from the first connection on", async (t) => {

@@ -34,7 +34,7 @@ function assertWholeRecords(daemon: RunningDaemon, connections: number): void {
 }
 
 for (const relay of relays) {
-  test(`H7: maxConnections is given back on every way to end, by the ${relay} relay`, async (t) => {
+  test(`H7: maxConnections and maxPerBackend are given back on every way to end, by the ${relay} relay`, async (t) => {
     // What the client says is what the backend does.
     const backend = await startBackend(t, (socket) => {
       socket.once("data", (chunk: Buffer) => {
@@ -46,9 +46,12 @@ for (const relay of relays) {
     });
     const daemon = await RunningDaemon.start(t, {
       services: {},
-      yaml: service(relay, `backend: "${backend.address}", maxConnections: 1, idleTimeout: 400ms`).replace(
+      yaml: service(
+        relay,
+        `backend: "${backend.address}", maxConnections: 1, maxPerBackend: 1, idleTimeout: 400ms`,
+      ).replace(
         "services: {",
-        'services: {gone: {listen: ["127.0.0.1:0"], backend: "127.0.0.1:1", maxConnections: 1}, ',
+        'services: {gone: {listen: ["127.0.0.1:0"], backend: "127.0.0.1:1", maxConnections: 1, maxPerBackend: 1}, ',
       ),
       allow: "sshd: 127.0.0.67: twist /bin/echo twisted\nsshd: 127.0.0.68: aclexec /bin/false\n",
       deny: "sshd: 127.0.0.66\n",

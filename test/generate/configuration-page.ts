@@ -50,6 +50,10 @@ rest is longer than its last. A backend that comes and goes so costs its clients
 many clients meet it at once. The log tells of each fall (\`backend-fallen\`, level warn) and rise (\`backend-risen\`). Each worker learns by
 itself, and status shows the worst that one has met.
 
+\`maxPerBackend\` is for a backend that takes only so many (mysqld: \`max_connections\`): one that has as many sessions is passed over for the next
+in the list, and where all are full the client is reset (\`backend_unreachable\`, the detail says which are full). With several workers each has
+its share.
+
 \`sessions: cut\` ends the open sessions of a backend at the moment it falls (\`kicked\`, with the detail \`backend_fallen\`), so that clients come
 back and are led to another, as for a database with one writer. That nobody answers a new connection does not prove that the open ones are
 dead: with \`keep\` they go on, and \`keepAlive\` finds those whose backend is gone. A worker cuts the sessions that it serves.

@@ -99,7 +99,13 @@ test("H8: a failed backend rests, longer each time, and is preferred again once 
   const back = await listen(t, first.port);
   nowMs += 3000;
   assert.equal(await dialPort(backends), back.address.port);
-  assert.deepEqual(backends.health()[0], { address: first, failures: 0, restsForMs: 0, quickCloses: 0 });
+  assert.deepEqual(backends.health()[0], {
+    address: first,
+    failures: 0,
+    restsForMs: 0,
+    quickCloses: 0,
+    sessions: 1,
+  });
 });
 
 /** Whether the backend answers each dial, and what its rest is then; time passes until it is over. `told` are its falls and rises. */
@@ -191,11 +197,23 @@ for (const [fall, failures] of [
     const dialled = dialAll(20);
     for (const each of fail.splice(0, 10)) each("ETIMEOUT");
     for (const { wire } of await Promise.all(dialled.slice(0, 10))) wire.destroy();
-    assert.deepEqual(backends.health()[0], { address: slow, failures, restsForMs: 1000, quickCloses: 0 });
+    assert.deepEqual(backends.health()[0], {
+      address: slow,
+      failures,
+      restsForMs: 1000,
+      quickCloses: 0,
+      sessions: 10,
+    });
     nowMs += 1001; // those that took longer, and end when the rest is over
     for (const each of fail.splice(0, 10)) each("ETIMEOUT");
     for (const { wire } of await Promise.all(dialled.slice(10))) wire.destroy();
-    assert.deepEqual(backends.health()[0], { address: slow, failures, restsForMs: 0, quickCloses: 0 });
+    assert.deepEqual(backends.health()[0], {
+      address: slow,
+      failures,
+      restsForMs: 0,
+      quickCloses: 0,
+      sessions: 0,
+    });
     assert.equal(turns.length, 1);
     const [trial] = dialAll(1);
     for (const each of fail.splice(0, 1)) each("ETIMEOUT");
@@ -208,7 +226,9 @@ test("H8: failures of a backend that is tried at rest, since nothing else answer
   const dead = await deadAddress(t);
   const backends = new Backends({ addresses: [dead], restMs: 1000, now: () => nowMs });
   for (let client = 0; client < 5; client++) await assert.rejects(backends.dial(within5s), DialError);
-  assert.deepEqual(backends.health(), [{ address: dead, failures: 5, restsForMs: 1000, quickCloses: 0 }]);
+  assert.deepEqual(backends.health(), [
+    { address: dead, failures: 5, restsForMs: 1000, quickCloses: 0, sessions: 0 },
+  ]);
   nowMs += 1000;
   await assert.rejects(backends.dial(within5s), DialError);
   assert.equal(backends.health()[0]?.restsForMs, 2000);
@@ -274,6 +294,38 @@ test("H11: no local port left is not the backend's fault: it does not rest, and 
   assert.equal(backend, second.address);
   assert.deepEqual(tried, [`127.0.0.1:${first.address.port} EADDRNOTAVAIL`]);
   assert.equal(backends.health()[0]?.restsForMs, 0);
+});
+
+test("H7: a backend that is full is passed over, also by dials that are under way at once; an end makes room", async (t) => {
+  const [first, second] = [await listen(t), await listen(t)];
+  const backends = new Backends({ addresses: [first.address, second.address] });
+  const options = { ...within5s, maxPerBackend: 2 };
+  const dialled = await Promise.all(Array.from({ length: 4 }, () => backends.dial(options)));
+  for (const { wire } of dialled) wire.destroy();
+  assert.deepEqual(
+    dialled.map(({ backend }) => backend),
+    [first.address, first.address, second.address, second.address],
+  );
+  const full = [first, second].map(({ address: { port } }) => `127.0.0.1:${port} is full`);
+  await assert.rejects(backends.dial(options), { endCause: "backend_unreachable", tried: full });
+  const closed = { upBytes: 1, downBytes: 1, cause: "client_closed" } as const;
+  backends.ended(first.address, closed, { afterMs: 5, hadHeader: false });
+  const { wire, backend } = await backends.dial(options);
+  wire.destroy();
+  assert.equal(backend, first.address);
+  assert.deepEqual(
+    backends.health().map(({ sessions, failures }) => [sessions, failures]),
+    [
+      [2, 0],
+      [2, 0],
+    ],
+  );
+});
+
+test("H7: a dial that fails gives its place back", async (t) => {
+  const backends = new Backends({ addresses: [await deadAddress(t)] });
+  for (let tries = 0; tries < 3; tries++)
+    await assert.rejects(backends.dial({ ...within5s, maxPerBackend: 1 }), { endCause: "backend_refused" });
 });
 
 const endings: [because: string, relayed: Omit<Relayed, "upBytes">, afterMs: number, quickCloses: number][] =
