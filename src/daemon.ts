@@ -1,7 +1,8 @@
 /** Leads the daemon from start to stop: it owns the listening sockets and the policy, the workers serve what comes in. */
 
 import { isDeepStrictEqual } from "node:util";
-import type { ControlApi, LastReload, ReloadOutcome } from "./control/api.ts";
+import type { ControlApi, LastReload, ListedSession, ReloadOutcome } from "./control/api.ts";
+import type { OlderWorkers } from "./control/older.ts";
 import { type Front, Fronts, printFront } from "./fronts.ts";
 import type { KeptSockets } from "./kept-sockets.ts";
 import { withMoreTime } from "./platform/more-time.ts";
@@ -28,6 +29,7 @@ export interface DaemonOptions {
   readonly notifier: Notifier;
   /** What else must be there before we say that we are ready, such as the control socket. */
   readonly beforeReady: (api: ControlApi) => Promise<void>;
+  readonly older: OlderWorkers;
   readonly version: string;
   readonly pid: number;
   /** Where the policy is read from, for whoever asks which daemon this is. */
@@ -172,7 +174,8 @@ export class Daemon implements ControlApi {
   }
 
   async status() {
-    const { version, pid, configFile: configuration } = this.#options;
+    const { version, pid, configFile: configuration, older } = this.#options;
+    const [reports, olderWorkers] = await Promise.all([this.#workforce.reports(), older.reports()]);
     const state = this.#state === "draining" ? "draining" : "serving";
     const unconfirmed = this.#unconfirmed;
     return statusOf(
@@ -189,15 +192,21 @@ export class Daemon implements ControlApi {
         ...(unconfirmed !== undefined && { unconfirmed: { untilMs: unconfirmed.untilMs } }),
         ...(this.#lastReload !== undefined && { lastReload: this.#lastReload }),
         refusedReloads: this.#refusedReloads,
+        olderWorkers: olderWorkers.map((each) => ({ pid: each.pid, sessions: each.sessions.length })),
       },
-      await this.#workforce.reports(),
+      reports,
     );
   }
 
-  async sessions() {
-    const reports = await this.#workforce.reports();
+  async sessions(): Promise<ListedSession[]> {
+    const { older } = this.#options;
+    const [ours, others] = await Promise.all([this.#workforce.reports(), older.reports()]);
+    const listed = [
+      ...ours.flatMap(({ sessions }) => sessions),
+      ...others.flatMap(({ pid, sessions }) => sessions.map((each) => ({ ...each, olderWorker: pid }))),
+    ];
     // Ids sort by the time of accept.
-    return reports.flatMap(({ sessions }) => sessions).sort((one, other) => (one.id < other.id ? -1 : 1));
+    return listed.sort((one, other) => (one.id < other.id ? -1 : 1));
   }
 
   async tables() {
@@ -208,11 +217,11 @@ export class Daemon implements ControlApi {
     this.#isDrainAsked = true;
     this.#askDrain();
     // What the workers tell by themselves comes a moment late.
-    return (await this.sessions()).length;
+    return (await this.sessions()).filter(({ olderWorker }) => olderWorker === undefined).length;
   }
 
   async kick(id: string): Promise<boolean> {
-    return await this.#workforce.kick(id);
+    return (await this.#workforce.kick(id)) || (await this.#options.older.kick(id));
   }
 
   async #start(): Promise<void> {

@@ -12,7 +12,15 @@ import type { TablesNews, WorkerReport } from "./workers/orders.ts";
 /** What the supervisor knows by itself. */
 export type Own = Pick<
   Status,
-  "version" | "pid" | "configuration" | "state" | "lost" | "unconfirmed" | "lastReload" | "refusedReloads"
+  | "version"
+  | "pid"
+  | "configuration"
+  | "state"
+  | "lost"
+  | "unconfirmed"
+  | "lastReload"
+  | "refusedReloads"
+  | "olderWorkers"
 > & {
   readonly startedAtMs: number;
   readonly uptimeMs: number;
@@ -42,6 +50,7 @@ export function statusOf(own: Own, reports: readonly WorkerReport[]): Status {
       ...keptIn(tables),
     },
     workers: reports.map((report) => ({ pid: report.pid, sessions: report.sessions.length })),
+    olderWorkers: own.olderWorkers,
     lost,
     log: sinksOf(reports),
     // Every worker follows the same names; one of them is enough.

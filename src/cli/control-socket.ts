@@ -3,7 +3,10 @@
 import type { Settings } from "../config/schema.ts";
 import { schema } from "../config/schema.ts";
 import type { ControlApi } from "../control/api.ts";
-import { type ControlServer, openControl } from "../control/server.ts";
+import { olderFolder, prepareOlderFolder } from "../control/older.ts";
+import { type ControlServer, openControl, routes } from "../control/server.ts";
+import type { Identity } from "../platform/identity.ts";
+import { effectiveOwner } from "../platform/process.ts";
 import type { Journal } from "../record/journal.ts";
 
 /** A control socket that was asked for by name and cannot be made. */
@@ -25,13 +28,18 @@ export class ControlSocket {
     this.#journal = journal;
   }
 
-  /** A default path that cannot be had is worth a warning; rejects with a `ControlError` for one that was asked for. */
-  async open(api: ControlApi): Promise<void> {
+  /**
+   * A default path that cannot be had is worth a warning; rejects with a `ControlError` for one that was asked for.
+   *
+   * @param identity of workers that have processes of their own; absent = ours
+   */
+  async open(api: ControlApi, identity: Identity | undefined): Promise<void> {
     const { socket: path, owner, group } = this.#settings;
     const warn = (code: string) => (message: string) => this.#journal.warn({ code, message });
     try {
       this.#server = await openControl({
         api,
+        routes,
         path,
         mode: 0o660,
         ...(owner !== undefined && { owner }),
@@ -43,6 +51,14 @@ export class ControlSocket {
       const message = `no control socket on ${path}: ${reason}`;
       if (path !== defaultSocket) throw new ControlError(message, { cause });
       warn("no-control-socket")(`${message}; status, sessions, reload and their like do not work`);
+      return;
+    }
+    try {
+      const own = effectiveOwner();
+      prepareOlderFolder(olderFolder(path), own, identity?.uid ?? own.uid);
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      warn("no-older-workers")(`after a restart "sessions" will not show those of today: ${reason}`);
     }
   }
 

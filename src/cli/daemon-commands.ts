@@ -1,8 +1,7 @@
 /** `status`, `sessions`, `reload`, `confirm`, `drain` and `kick`: what a running daemon is asked and told. */
 
 import { parseDuration } from "../config/units.ts";
-import type { ReloadOutcome, Status } from "../control/api.ts";
-import type { OpenSession } from "../record/entry.ts";
+import type { ListedSession, ReloadOutcome, Status } from "../control/api.ts";
 import { escapePhrase } from "../record/escape.ts";
 import { refusedWords, sessionsLeft } from "../status.ts";
 import { ask, type AskFlags, type Question, withAskFlags } from "./ask.ts";
@@ -112,7 +111,7 @@ function asked(flags: unknown): AskFlags {
 
 function printStatus(body: unknown): string {
   const { version, pid, state, startedAt, sessions, tables, services, workers, lost, log } = body as Status;
-  const { unconfirmed, lastReload, refusedReloads } = body as Status;
+  const { unconfirmed, lastReload, refusedReloads, olderWorkers } = body as Status;
   const lines = [
     `tcpwrapd ${version}, process ${pid}, ${state} since ${startedAt}, ${sessions} sessions`,
     `tables: generation ${tables.generation}, ${tables.allowRules} + ${tables.denyRules} rules, ${tables.errors} errors, ${tables.warnings} warnings`,
@@ -131,6 +130,8 @@ function printStatus(body: unknown): string {
       lines.push(`backend ${address}: closed ${quickCloses} sessions at once, without a byte`);
   }
   for (const worker of workers) lines.push(`worker ${worker.pid}: ${worker.sessions} sessions`);
+  for (const older of olderWorkers)
+    lines.push(`older worker ${older.pid}: ${older.sessions} sessions, served to their end`);
   if (lost.workers > 0)
     lines.push(
       `${lost.workers} ${lost.workers === 1 ? "worker" : "workers"} died, with about ${lost.sessions} sessions`,
@@ -149,11 +150,11 @@ function printStatus(body: unknown): string {
 }
 
 function printSessions(body: unknown): string {
-  const { sessions } = body as { readonly sessions: readonly OpenSession[] };
-  const rows = sessions.map(({ id, service, state, client, backend = "-", traffic, ageMs }) => [
+  const { sessions } = body as { readonly sessions: readonly ListedSession[] };
+  const rows = sessions.map(({ id, service, state, client, backend = "-", traffic, ageMs, olderWorker }) => [
     id,
     service,
-    state,
+    olderWorker === undefined ? state : `${state} by ${olderWorker}`,
     `${client.user === undefined ? "" : `${client.user}@`}${client.name ?? client.address} (${client.address})`,
     backend,
     String(traffic?.upBytes ?? "-"),

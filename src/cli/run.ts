@@ -6,6 +6,7 @@ import type { Argv } from "yargs";
 import { openRelay } from "../workers/chosen-relay.ts";
 import { graveTables } from "../config/strict.ts";
 import type { ControlApi } from "../control/api.ts";
+import { olderFolder, OlderWorkers } from "../control/older.ts";
 import { Daemon } from "../daemon.ts";
 import { KeptSockets, wasKept } from "../kept-sockets.ts";
 import { localPrograms, outlivingPrograms } from "../platform/commands.ts";
@@ -150,9 +151,10 @@ export async function runDaemon(
       kept: new KeptSockets(sockets, manager),
       notifier: manager,
       beforeReady: async (api: ControlApi) => {
-        await control.open(api);
+        await control.open(api, hasProcesses ? identity : undefined);
         if (isDropped) dropPrivileges(identity);
       },
+      older: new OlderWorkers(olderFolder(settings.control.socket)),
       version: version(),
       pid: processId(),
       configFile: policy.configFile,
@@ -216,6 +218,7 @@ function workerStarter(
         level,
         flood,
         relay,
+        olderFolder: olderFolder(settings.control.socket),
         recordsRelay: isFirst,
         ...(identity !== undefined && { identity }),
       };

@@ -15,7 +15,7 @@ export interface Status {
   readonly startedAt: string;
   readonly uptimeMs: number;
   readonly services: readonly ServiceStatus[];
-  /** Connections that are open, undecided ones too. */
+  /** Connections that are open, undecided ones too; those of older workers are not among them. */
   readonly sessions: number;
   readonly tables: {
     readonly generation: number;
@@ -27,6 +27,8 @@ export interface Status {
     readonly kept?: readonly Diagnostic[];
   };
   readonly workers: readonly { readonly pid: number; readonly sessions: number }[];
+  /** Workers that have outlived an earlier daemon, until their last session ends. */
+  readonly olderWorkers: readonly { readonly pid: number; readonly sessions: number }[];
   /** Workers that died since the start, and the sessions that they had when they were last heard of. */
   readonly lost: { readonly workers: number; readonly sessions: number };
   readonly log: readonly SinkState[];
@@ -98,10 +100,22 @@ export type ReloadOutcome =
     }
   | { readonly reloaded: false; readonly reason: string };
 
+/** A session as the control socket tells it. */
+export interface ListedSession extends OpenSession {
+  /** The process that serves it, where that is a worker which has outlived its daemon. */
+  readonly olderWorker?: number;
+}
+
+/** What the socket of a worker leads to that has outlived its daemon. */
+export interface SessionsApi {
+  sessions(): Promise<readonly ListedSession[]>;
+  /** Cuts one session; false when there is none of that id. */
+  kick(id: string): Promise<boolean>;
+}
+
 /** What the socket leads to. Nothing of it rejects but for a bug. */
-export interface ControlApi {
+export interface ControlApi extends SessionsApi {
   status(): Promise<Status>;
-  sessions(): Promise<readonly OpenSession[]>;
   tables(): Promise<TablesStatus>;
   /** @param confirmMs undo it unless `confirm` comes within so long; absent = it stays */
   reload(confirmMs?: number): Promise<ReloadOutcome>;
@@ -109,6 +123,4 @@ export interface ControlApi {
   confirm(): Promise<boolean>;
   /** Stops to accept; the daemon ends after the last session. Gives the number of those that are left. */
   drain(): Promise<number>;
-  /** Cuts one session; false when there is none of that id. */
-  kick(id: string): Promise<boolean>;
 }

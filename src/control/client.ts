@@ -13,8 +13,13 @@ export interface Answer {
   readonly body: unknown;
 }
 
-const answerMs = 30_000;
-const maxAnswerBytes = 256 * 1024 * 1024;
+/** How long, and how much, an answer may be. */
+export interface AnswerBounds {
+  readonly answerMs: number;
+  readonly answerBytes: number;
+}
+
+const defaultBounds: AnswerBounds = { answerMs: 30_000, answerBytes: 256 * 1024 * 1024 };
 
 /** Asks once. Rejects with `NoDaemon`. */
 export async function askDaemon(
@@ -22,6 +27,7 @@ export async function askDaemon(
   method: string,
   path: string,
   body?: Readonly<Record<string, unknown>>,
+  { answerMs, answerBytes } = defaultBounds,
 ): Promise<Answer> {
   const text = body === undefined ? "" : JSON.stringify(body);
   try {
@@ -41,7 +47,7 @@ export async function askDaemon(
           response.on("data", (chunk: Buffer) => {
             length += chunk.length;
             chunks.push(chunk);
-            if (length > maxAnswerBytes) response.destroy(new Error("the answer has no end"));
+            if (length > answerBytes) response.destroy(new Error("the answer has no end"));
           });
           response.on("error", reject);
           response.on("end", () => resolve({ status: response.statusCode ?? 0, text: textOf(chunks) }));
@@ -56,16 +62,25 @@ export async function askDaemon(
   }
 }
 
+/** Whether the socket is there, and nobody listens on it any more. */
+export function isNobody({ cause }: NoDaemon): boolean {
+  return codeOf(cause) === "ECONNREFUSED";
+}
+
 function textOf(chunks: readonly Buffer[]): string {
   return Buffer.concat(chunks).toString();
 }
 
 function reasonOf(cause: unknown): string {
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
+  const code = codeOf(cause);
   if (code === "ENOENT") return "there is no such socket; is tcpwrapd running, and with this configuration?";
   if (code === "ECONNREFUSED") return "nobody listens on it any more";
   if (code === "EPIPE" || code === "ECONNRESET")
     return "it has closed the connection; too many ask it at once";
   if (code === "EACCES") return "permission denied; the socket belongs to root or to control.group";
   return cause instanceof Error ? cause.message : String(cause);
+}
+
+function codeOf(cause: unknown): string | undefined {
+  return cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
 }

@@ -2,10 +2,11 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { type OwnedSocketOptions, placeSocket } from "../platform/owned-socket.ts";
-import type { ControlApi } from "./api.ts";
+import type { ControlApi, SessionsApi } from "./api.ts";
 
-export interface ControlOptions extends OwnedSocketOptions {
-  readonly api: ControlApi;
+export interface ControlOptions<Api> extends OwnedSocketOptions {
+  readonly api: Api;
+  readonly routes: readonly Route<Api>[];
   /** Told of requests that failed by a fault of ours. */
   readonly onTrouble: (message: string) => void;
 }
@@ -44,17 +45,30 @@ class HttpError extends Error {
   }
 }
 
-type Handle = (api: ControlApi, id: string, body: Readonly<Record<string, unknown>>) => Promise<unknown>;
+type Handle<Api> = (api: Api, id: string, body: Readonly<Record<string, unknown>>) => Promise<unknown>;
 
-/** Every route; `:id` is one word of a path. */
-export const routes: readonly (readonly [method: string, path: string, handle: Handle])[] = [
+/** `:id` is one word of a path. */
+export type Route<Api> = readonly [method: string, path: string, handle: Handle<Api>];
+
+const listSessions: Route<SessionsApi> = [
+  "GET",
+  "/v1/sessions",
+  async (api) => ({ sessions: await api.sessions() }),
+];
+const kickSession: Route<SessionsApi> = ["DELETE", "/v1/sessions/:id", (api, id) => kick(api, id)];
+
+/** Of a worker that has outlived its daemon. */
+export const sessionRoutes = [listSessions, kickSession];
+
+/** Of the daemon. */
+export const routes: readonly Route<ControlApi>[] = [
   ["GET", "/v1/status", (api) => api.status()],
-  ["GET", "/v1/sessions", async (api) => ({ sessions: await api.sessions() })],
+  listSessions,
   ["GET", "/v1/tables", (api) => api.tables()],
   ["POST", "/v1/reload", (api, _id, body) => reload(api, body)],
   ["POST", "/v1/confirm", (api) => confirm(api)],
   ["POST", "/v1/drain", async (api) => ({ sessions: await api.drain() })],
-  ["DELETE", "/v1/sessions/:id", (api, id) => kick(api, id)],
+  kickSession,
 ];
 
 /**
@@ -62,7 +76,8 @@ export const routes: readonly (readonly [method: string, path: string, handle: H
  *
  * @throws when it cannot be made, or when another daemon answers on it
  */
-export async function openControl({ api, onTrouble, ...place }: ControlOptions): Promise<ControlServer> {
+export async function openControl<Api>(options: ControlOptions<Api>): Promise<ControlServer> {
+  const { api, routes: open, onTrouble, ...place } = options;
   const server = createServer(
     {
       maxHeaderSize: bounds.headerBytes,
@@ -71,7 +86,7 @@ export async function openControl({ api, onTrouble, ...place }: ControlOptions):
       connectionsCheckingInterval: 1000,
       keepAliveTimeout: 1000,
     },
-    (request, response) => void answer(request, response, api, onTrouble),
+    (request, response) => void answer(request, response, () => route(request, api, open), onTrouble),
   );
   server.maxConnections = bounds.connections;
   // One who does not read its answer must not keep its place either.
@@ -89,11 +104,11 @@ export async function openControl({ api, onTrouble, ...place }: ControlOptions):
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  api: ControlApi,
+  find: () => Promise<unknown>,
   onTrouble: (message: string) => void,
 ): Promise<void> {
   try {
-    const value = await route(request, api);
+    const value = await find();
     send(response, 200, value);
   } catch (cause) {
     if (cause instanceof HttpError)
@@ -104,9 +119,9 @@ async function answer(
   }
 }
 
-async function route(request: IncomingMessage, api: ControlApi): Promise<unknown> {
+async function route<Api>(request: IncomingMessage, api: Api, open: readonly Route<Api>[]): Promise<unknown> {
   const path = (request.url ?? "").split("?", 1)[0] ?? "";
-  const found = routes.filter(([, pattern]) => idIn(path, pattern) !== undefined);
+  const found = open.filter(([, pattern]) => idIn(path, pattern) !== undefined);
   if (found.length === 0) throw new HttpError(404, `no such path: "${path.slice(0, 100)}"`);
   const chosen = found.find(([method]) => method === request.method);
   if (chosen === undefined) {
@@ -164,7 +179,7 @@ async function confirm(api: ControlApi): Promise<unknown> {
   return { confirmed: true };
 }
 
-async function kick(api: ControlApi, id: string): Promise<unknown> {
+async function kick(api: SessionsApi, id: string): Promise<unknown> {
   if (!(await api.kick(id))) throw new HttpError(404, `no session has the id "${id}"`);
   return { kicked: id };
 }

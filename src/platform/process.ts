@@ -59,6 +59,17 @@ export function effectiveUser(): number {
   return process.geteuid?.() ?? 0;
 }
 
+/** User and group by number. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Who the files that we make belong to. */
+export function effectiveOwner(): Owner {
+  return { uid: effectiveUser(), gid: process.getegid?.() ?? 0 };
+}
+
 /** Sets what others may not do with files made by us and by programs that we start; tcpd's is 022. */
 export function setUmask(mask: number): void {
   process.umask(mask);

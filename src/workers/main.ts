@@ -1,6 +1,7 @@
 /** The program of a worker process: does what its supervisor asks, and outlives it for the sessions that are open. */
 
 import { hostname } from "node:os";
+import { answerAsOlder } from "../control/older.ts";
 import { openRelay } from "./chosen-relay.ts";
 import { descriptorOf } from "../platform/bound-sockets.ts";
 import { Channel } from "../platform/channel.ts";
@@ -28,6 +29,7 @@ const lastMs = 5000;
 interface Started {
   readonly worker: Worker;
   readonly journal: Journal;
+  readonly olderFolder: string;
 }
 
 const remote = new RemotePrograms((name, argument, handle) => channel.ask(name, argument, handle));
@@ -85,13 +87,39 @@ function outlive(): void {
   isLeftOver = true;
   if (started === undefined || !isCharged) exit(0);
   remote.abandon();
+  if (started.worker.sessions > 0) void answerForSessions(started);
   if (isLeaving) return;
   const left = leave(0);
   const message = `the supervisor is gone; ${left} sessions are served to their end, nobody is let in`;
   started.journal.warn({ code: "supervisor-lost", message });
 }
 
-async function start({ log, level, flood, relay, recordsRelay, identity }: Birth): Promise<Started> {
+/** Whoever asks the next daemon for sessions finds ours too. */
+async function answerForSessions({ worker, journal, olderFolder }: Started): Promise<void> {
+  const warn = (message: string): void => journal.warn({ code: "control", message });
+  const api = {
+    sessions: async () => worker.report().sessions,
+    kick: async (id: string) => worker.kick(id),
+  };
+  try {
+    const server = await answerAsOlder(olderFolder, processId(), api, warn);
+    void worker.ended().then(() => server.close());
+  } catch (cause) {
+    warn(
+      `the sessions that are left are not in "sessions": ${cause instanceof Error ? cause.message : String(cause)}`,
+    );
+  }
+}
+
+async function start({
+  log,
+  level,
+  flood,
+  relay,
+  olderFolder,
+  recordsRelay,
+  identity,
+}: Birth): Promise<Started> {
   if (identity !== undefined) dropPrivileges(identity);
   const pid = processId();
   setUmask(0o022); // as tcpd: the commands of rules inherit it
@@ -108,7 +136,7 @@ async function start({ log, level, flood, relay, recordsRelay, identity }: Birth
     onTables: (news) => void tell("tables", news),
   });
   tellSessions(worker, (count) => void tell("sessions", count));
-  return { worker, journal };
+  return { worker, journal, olderFolder };
 }
 
 function running(): Started {

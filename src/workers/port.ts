@@ -53,6 +53,8 @@ export interface Birth {
   readonly level: Level;
   readonly flood: Settings["flood"];
   readonly relay: Settings["relay"];
+  /** Where it answers about its sessions once it has outlived its supervisor. */
+  readonly olderFolder: string;
   /** One worker of several says which relay it is. */
   readonly recordsRelay: boolean;
   /**

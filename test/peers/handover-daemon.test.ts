@@ -195,7 +195,11 @@ for (const [who, yaml] of starters) {
   test(`telnetd started by ${who}: the real telnet client negotiates and gets a terminal`, async (t) => {
     const folder = scratchFolder(t);
     const program = join(folder, "login");
-    writeFileSync(program, '#!/bin/sh\nprintf "name: "; read name; test -t 0 && echo "hello $name"\n');
+    // telnetd throws away what its terminal still holds when the program has ended.
+    writeFileSync(
+      program,
+      '#!/bin/sh\nprintf "name: "; read name; test -t 0 && echo "hello $name"; sleep 1\n',
+    );
     chmodSync(program, 0o755);
     chmodSync(folder, 0o755);
     const daemon = await daemonWith(t, yaml, ["/usr/sbin/telnetd", "-E", program]);

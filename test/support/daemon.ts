@@ -57,6 +57,8 @@ export interface StartOptions {
   readonly whileStarting?: (child: ChildProcess) => void;
   /** Another built program than dist/main.js. */
   readonly program?: string;
+  /** Absent = one in its own folder. */
+  readonly controlSocket?: string;
   /** Of the folder with the tables; absent = ours alone. */
   readonly folderMode?: number;
 }
@@ -66,6 +68,8 @@ const program = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 /** A running daemon with tables of its own; it is ended with the test. */
 export class RunningDaemon {
   readonly folder: string;
+  /** Where it is controlled. */
+  readonly controlSocket: string;
   readonly allowFile: string;
   readonly denyFile: string;
   readonly process: ChildProcess;
@@ -74,8 +78,9 @@ export class RunningDaemon {
   readonly #waiting = new Set<() => void>();
   readonly #exited: Promise<number | null>;
 
-  private constructor(folder: string, process: ChildProcess) {
+  private constructor(folder: string, controlSocket: string, process: ChildProcess) {
     this.folder = folder;
+    this.controlSocket = controlSocket;
     this.allowFile = join(folder, "hosts.allow");
     this.denyFile = join(folder, "hosts.deny");
     this.process = process;
@@ -102,6 +107,7 @@ export class RunningDaemon {
       `${name}=${options.listen?.[name] ?? "127.0.0.1:0"},${backend}`,
     ]);
     const files = ["--allow-file", join(folder, "hosts.allow"), "--deny-file", join(folder, "hosts.deny")];
+    const controlSocket = options.controlSocket ?? join(folder, "control.sock");
     const args = [
       "run",
       "-c",
@@ -110,7 +116,7 @@ export class RunningDaemon {
       "--log-format",
       "json",
       "--control-socket",
-      join(folder, "control.sock"),
+      controlSocket,
       ...services,
     ];
     const [file, ...before] = [...(options.before ?? []), process.execPath];
@@ -118,7 +124,7 @@ export class RunningDaemon {
       stdio: ["ignore", "pipe", "pipe", ...[options.passed ?? []].flat()],
       env: { ...process.env, ...options.environment },
     });
-    const daemon = new RunningDaemon(folder, child);
+    const daemon = new RunningDaemon(folder, controlSocket, child);
     t.after(async () => {
       await daemon.#kill();
       rmSync(folder, { recursive: true, force: true });
@@ -183,11 +189,6 @@ export class RunningDaemon {
       this.#waiting.add(look);
       look();
     });
-  }
-
-  /** Where it is controlled. */
-  get controlSocket(): string {
-    return join(this.folder, "control.sock");
   }
 
   /** Its configuration file. */
