@@ -15,24 +15,84 @@ export function connectionJson({ timeMs, level, fields, severity }: LogRecord): 
   const { event, service, daemon, id, client, server, transport, proxy } = fields;
   if (event === "twist" || transport !== undefined || proxy !== undefined) return undefined;
   if (client.forwardNames !== undefined) return undefined;
+  const known = knownOf(service);
   return (
-    `{"level":"${level}","time":"${isoTime(timeMs)}","event":"${event}",` +
-    `"service":${json(service)},"daemon":${json(daemon)},"id":${json(id)},` +
-    `"client":${side(client)},"server":${side(server)}${rest(fields)}}\n`
+    `{"level":"${level}","time":"${isoTime(timeMs)}","event":"${event}",${names(known, service, daemon)}` +
+    `,"id":${json(id)},"client":${side(client)}${serverSide(known, server)}${rest(fields, known)}}\n`
   );
 }
 
+/** What was written of a service lately, as one piece each: it is nearly always the same, and many small pieces are slow to join. */
+interface Known {
+  daemon?: string;
+  names: string;
+  server?: Side;
+  serverSide: string;
+  rule?: RulePlace;
+  rulePlace: string;
+}
+
+const known = new Map<string, Known>();
+
+/** More than anybody has services; beyond it they are forgotten. */
+const maxKnown = 1000;
+
+function knownOf(service: string): Known {
+  const found = known.get(service);
+  if (found !== undefined) return found;
+  if (known.size >= maxKnown) known.clear();
+  const made: Known = { names: "", serverSide: "", rulePlace: "" };
+  known.set(service, made);
+  return made;
+}
+
+function names(of: Known, service: string, daemon: string): string {
+  if (of.daemon !== daemon) {
+    of.daemon = daemon;
+    of.names = whole(`"service":${json(service)},"daemon":${json(daemon)}`);
+  }
+  return of.names;
+}
+
+function serverSide(of: Known, server: Side): string {
+  const last = of.server;
+  const isSame =
+    last?.address === server.address &&
+    last.port === server.port &&
+    last.name === server.name &&
+    last.nameStatus === server.nameStatus;
+  if (!isSame) {
+    of.server = server;
+    of.serverSide = whole(`,"server":${side(server)}`);
+  }
+  return of.serverSide;
+}
+
+function rulePlace(of: Known, place: RulePlace | undefined): string {
+  if (place === undefined) return "";
+  if (of.rule?.file !== place.file || of.rule.line !== place.line) {
+    of.rule = place;
+    of.rulePlace = whole(`,"rule":{"file":${json(place.file)},"line":${number(place.line)}}`);
+  }
+  return of.rulePlace;
+}
+
+/** V8 keeps what was put together as its pieces; this makes one piece of them. */
+function whole(text: string): string {
+  return Buffer.from(text).toString();
+}
+
 /** What follows the two sides. */
-function rest(fields: AcceptFields | RefuseFields | EndFields): string {
+function rest(fields: AcceptFields | RefuseFields | EndFields, of: Known): string {
   switch (fields.event) {
     case "accept":
       return (
-        `${rule(fields.rule)},"backend":${json(fields.backend)},"decisionMs":${number(fields.decisionMs)}` +
+        `${rulePlace(of, fields.rule)},"backend":${json(fields.backend)},"decisionMs":${number(fields.decisionMs)}` +
         optionalNumber("generation", fields.generation)
       );
     case "refuse":
       return (
-        `${rule(fields.rule)},"reason":"${fields.reason}"${optionalText("detail", fields.detail)}` +
+        `${rulePlace(of, fields.rule)},"reason":"${fields.reason}"${optionalText("detail", fields.detail)}` +
         `,"decisionMs":${number(fields.decisionMs)}${optionalNumber("generation", fields.generation)}`
       );
     case "end":
@@ -49,10 +109,6 @@ function side(of: Side & { readonly user?: string }): string {
     `{"address":${json(of.address)}${optionalNumber("port", of.port)}${optionalText("name", of.name)}` +
     `${optionalText("nameStatus", of.nameStatus)}${optionalText("user", of.user)}}`
   );
-}
-
-function rule(place: RulePlace | undefined): string {
-  return place === undefined ? "" : `,"rule":{"file":${json(place.file)},"line":${number(place.line)}}`;
 }
 
 function optionalText(name: string, text: string | undefined): string {

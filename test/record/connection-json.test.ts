@@ -42,13 +42,14 @@ const text = fc.oneof(
 const count = fc.oneof(fc.nat(), fc.double());
 const maybe = <Value>(of: fc.Arbitrary<Value>) => fc.option(of, { nil: undefined });
 const nameStatus = fc.constantFrom("ok", "nxdomain", "paranoid");
-const side = fc
-  .record(
-    { address: text, port: fc.nat(65535), name: text, nameStatus, user: text },
-    { requiredKeys: ["address"] },
-  )
+const sideKeys = { address: text, port: fc.nat(65535), name: text, nameStatus };
+const server = fc
+  .record(sideKeys, { requiredKeys: ["address"] })
   .map(({ address, ...rest }) => ({ address, ...rest }));
-const connection = { service: text, daemon: text, id: text, client: side, server: side };
+const client = fc
+  .record({ ...sideKeys, user: text }, { requiredKeys: ["address"] })
+  .map(({ address, ...rest }) => ({ address, ...rest }));
+const connection = { service: text, daemon: text, id: text, client, server };
 const rule = maybe(fc.record({ file: text, line: fc.nat() }));
 const generation = maybe(fc.nat());
 const fields = fc.oneof(
@@ -92,6 +93,45 @@ test("accept, refuse and end are written byte for byte as pino writes them, and 
       assert.equal(connectionJson(one), escapeRaw(byPino(one)));
     }),
     { seed: fuzzSeed, numRuns: 2000 },
+  );
+});
+
+test("what is remembered of a service is not told of another daemon, server or rule of it", () => {
+  const few = {
+    service: fc.constant("sshd"),
+    daemon: fc.constantFrom("sshd", "in.sshd"),
+    id: fc.constant("1"),
+    client: fc.constant({ address: "192.0.2.1" }),
+    server: fc
+      .record(
+        {
+          address: fc.constantFrom("192.0.2.9", "192.0.2.8"),
+          port: fc.constantFrom(22, 23),
+          name: fc.constantFrom("a", "b"),
+          nameStatus: fc.constantFrom("ok", "nxdomain"),
+        },
+        { requiredKeys: ["address"] },
+      )
+      .map(({ address, ...rest }) => ({ address, ...rest })),
+    event: fc.constant("refuse" as const),
+    rule: maybe(fc.record({ file: fc.constantFrom("/a", "/b"), line: fc.constantFrom(1, 2) })),
+    reason: fc.constant("rule" as const),
+    decisionMs: fc.constant(1),
+  };
+  const one = fc.record(few).map((found) => {
+    const { event, service, daemon, id, client: who, server: where, ...rest } = found;
+    return {
+      timeMs: 0,
+      level: "warn",
+      tag: "t",
+      fields: { event, service, daemon, id, client: who, server: where, ...rest },
+    };
+  }) as fc.Arbitrary<LogRecord>;
+  fc.assert(
+    fc.property(fc.array(one, { minLength: 2 }), (records) => {
+      for (const each of records) assert.equal(connectionJson(each), escapeRaw(byPino(each)));
+    }),
+    { seed: fuzzSeed, numRuns: 200 },
   );
 });
 
