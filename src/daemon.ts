@@ -7,7 +7,15 @@ import { type Front, Fronts, printFront } from "./fronts.ts";
 import type { KeptSockets } from "./kept-sockets.ts";
 import { withMoreTime } from "./platform/more-time.ts";
 import type { Notifier } from "./platform/systemd.ts";
-import { type Inherited, type ListenPlan, listenPlans, type Policy } from "./policy.ts";
+import {
+  type DrainLimits,
+  drainLimits,
+  endless,
+  type Inherited,
+  type ListenPlan,
+  listenPlans,
+  type Policy,
+} from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
 import { sessionsLeft, statusLine, statusOf } from "./status.ts";
 import type { TablesNews } from "./workers/orders.ts";
@@ -123,8 +131,9 @@ export class Daemon implements ControlApi {
   /** Stops to accept, and resolves when the last session has ended by itself, or by `stop`. */
   async finish(): Promise<void> {
     const { journal, notifier } = this.#options;
-    const limitMs = this.#policy.settings.process.drainTimeout;
-    const left = await this.#leave(true, limitMs);
+    const limits = drainLimits(this.#policy.settings);
+    const limitMs = limits.allMs;
+    const left = await this.#leave(true, limits);
     // Each worker keeps the time by itself as well, in case that we do not live so long; we end one that does not.
     const limit = limitMs > 0 && left > 0 ? setTimeout(() => void this.stop(), limitMs) : undefined;
     const ended = this.#workforce.ended();
@@ -140,7 +149,7 @@ export class Daemon implements ControlApi {
   async handOver(): Promise<void> {
     const { journal, notifier } = this.#options;
     // What the service manager keeps goes to the next daemon, with the files of unix sockets.
-    const left = await this.#leave(!notifier.isHeard, 0);
+    const left = await this.#leave(!notifier.isHeard, endless);
     this.#workforce.letGo();
     journal.stopped(`${left} sessions go on in their workers`);
     await journal.close(flushMs);
@@ -233,7 +242,7 @@ export class Daemon implements ControlApi {
       await this.#options.kept.keep(opened);
       await this.#options.beforeReady(this);
     } catch (cause) {
-      await this.#workforce.leave(0);
+      await this.#workforce.leave(endless);
       this.#workforce.kill();
       this.#fronts.close(this.#fronts.all.values());
       throw cause;
@@ -349,7 +358,7 @@ export class Daemon implements ControlApi {
     }
   }
 
-  async #leave(closesSockets: boolean, limitMs: number): Promise<number> {
+  async #leave(closesSockets: boolean, limits: DrainLimits): Promise<number> {
     const { kept, notifier } = this.#options;
     this.#state = "draining";
     clearTimeout(this.#unconfirmed?.timer);
@@ -358,7 +367,7 @@ export class Daemon implements ControlApi {
     notifier.stopping();
     if (closesSockets) kept.forget(this.#fronts.all.values());
     this.#tellDropped();
-    const left = await this.#workforce.leave(limitMs);
+    const left = await this.#workforce.leave(limits);
     if (closesSockets) this.#fronts.close(this.#fronts.all.values());
     this.#options.journal.draining(sessionsLeft(left));
     this.#tellStatus();

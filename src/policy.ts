@@ -12,6 +12,28 @@ export interface Policy {
   readonly inlineTables: ReadonlyMap<string, string>;
 }
 
+/** How long sessions may last once the daemon drains; milliseconds, 0 = for ever. */
+export interface DrainLimits {
+  readonly byService: ReadonlyMap<string, number>;
+  /** Of all services: nothing is left then. */
+  readonly allMs: number;
+  /** They are cut one after another over the last so long. */
+  readonly spreadMs: number;
+}
+
+/** Of a drain that somebody asks for. */
+export function drainLimits({ services, process }: Settings): DrainLimits {
+  const byService = new Map(
+    Object.entries(services).map(([name, { drainTimeout = process.drainTimeout }]) => [name, drainTimeout]),
+  );
+  const limits = [...byService.values()];
+  const allMs = limits.includes(0) ? 0 : Math.max(0, ...limits);
+  return { byService, allMs, spreadMs: process.drainSpread };
+}
+
+/** Sessions that go on for as long as they like. */
+export const endless: DrainLimits = { byService: new Map(), allMs: 0, spreadMs: 0 };
+
 /** One socket to listen on. */
 export interface ListenPlan {
   /** The same for the same socket, whatever else a reload changes. */

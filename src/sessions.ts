@@ -30,8 +30,8 @@ export interface Session {
 /** All that are open, decided or not. */
 export class Sessions implements Swept {
   readonly #open = new Map<string, Session>();
-  /** When those that have a limit of age are cut; milliseconds of a clock that never jumps. */
-  readonly #untilMs = new Map<string, number>();
+  /** When those that have a limit are cut, and why; milliseconds of a clock that never jumps. */
+  readonly #until = new Map<string, { readonly ms: number; readonly cause: CutCause }>();
   readonly #whenEmpty = new Set<() => void>();
   #stopped: CutCause | undefined;
 
@@ -49,7 +49,7 @@ export class Sessions implements Swept {
 
   leave({ id }: Session): void {
     this.#open.delete(id);
-    if (this.#untilMs.delete(id) && this.#untilMs.size === 0) sweepNoMore(this);
+    if (this.#until.delete(id) && this.#until.size === 0) sweepNoMore(this);
     if (this.#open.size > 0) return;
     for (const resolve of this.#whenEmpty) resolve();
     this.#whenEmpty.clear();
@@ -69,13 +69,32 @@ export class Sessions implements Swept {
 
   /** Cuts one when so much time has passed, to the next second. */
   limitAge({ id }: Session, leftMs: number): void {
-    this.#untilMs.set(id, performance.now() + leftMs);
+    this.#limit(id, leftMs, "max_age");
+  }
+
+  /**
+   * Cuts those of a service that are open now when so much time has passed, to the next second: all at its end, or one after another
+   * over the last `spreadMs` of it, the oldest first.
+   */
+  limitDrain(service: string, leftMs: number, spreadMs: number): void {
+    const ids = [...this.#open.values()].filter((each) => each.service === service).map(({ id }) => id);
+    const firstMs = Math.max(0, leftMs - spreadMs);
+    // Ids sort by the time of accept.
+    for (const [at, id] of ids.sort().entries())
+      this.#limit(id, firstMs + ((leftMs - firstMs) * (at + 1)) / ids.length, "drain");
+  }
+
+  /** The first limit of several counts. */
+  #limit(id: string, leftMs: number, cause: CutCause): void {
+    const ms = performance.now() + leftMs;
+    if (ms >= (this.#until.get(id)?.ms ?? Number.POSITIVE_INFINITY)) return;
+    this.#until.set(id, { ms, cause });
     sweepEverySecond(this);
   }
 
   sweep(): void {
     const now = performance.now();
-    for (const [id, untilMs] of this.#untilMs) if (now >= untilMs) this.cut(id, "max_age");
+    for (const [id, { ms, cause }] of this.#until) if (now >= ms) this.cut(id, cause);
   }
 
   /** Those that the tables have let in. */

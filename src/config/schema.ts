@@ -131,6 +131,11 @@ const service = z
       .describe(
         "after so long without a byte the kernel asks whether a side is still there, ten times in ten seconds; 0 = never",
       ),
+    drainTimeout: duration
+      .optional()
+      .describe(
+        "in a drain, sessions of this service that are left after so long are cut; default: process.drainTimeout",
+      ),
     decisionTimeout: duration
       .prefault("15s")
       .describe("everything between accept and verdict; then the client is refused"),
@@ -361,6 +366,11 @@ export const schema = z.strictObject({
       drainTimeout: duration
         .prefault(0)
         .describe("in a drain, sessions that are left after so long are cut; 0 = never"),
+      drainSpread: duration
+        .prefault(0)
+        .describe(
+          "in a drain, sessions that would be cut are cut one after another over the last so long of their time, so that not all clients come back at once",
+        ),
     })
     .prefault({}),
   control: z

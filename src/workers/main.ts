@@ -9,7 +9,7 @@ import { localPrograms } from "../platform/commands.ts";
 import { dropPrivileges } from "../platform/privileges.ts";
 import { descriptorLimit, heapLimit, processId, setUmask, watchUncaught } from "../platform/process.ts";
 import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "../platform/worker-process.ts";
-import { floodOf } from "../policy.ts";
+import { type DrainLimits, endless, floodOf } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
 import { loadTransparent } from "../relay/transparent.ts";
@@ -61,7 +61,7 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
     running().worker.unlisten(key);
     return undefined;
   },
-  leave: (limitMs) => leave(limitMs),
+  leave: (limits) => leave(limits),
   stop: () => {
     running().worker.stop();
     return undefined;
@@ -80,7 +80,10 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
 });
 
 // A left-over worker has left long ago. SIGTERM comes when the machine goes down, and systemd would wait for our end.
-watchWorkerSignals(() => leave(isLeftOver ? drainTimeoutMs || lastMs : 0), outlive);
+watchWorkerSignals(
+  () => leave(isLeftOver ? { ...endless, allMs: drainTimeoutMs || lastMs } : endless),
+  outlive,
+);
 
 /** Goes on without the supervisor; a limit of time that it has set still counts. */
 function outlive(): void {
@@ -89,7 +92,7 @@ function outlive(): void {
   remote.abandon();
   if (started.worker.sessions > 0) void answerForSessions(started);
   if (isLeaving) return;
-  const left = leave(0);
+  const left = leave(endless);
   const message = `the supervisor is gone; ${left} sessions are served to their end, nobody is let in`;
   started.journal.warn({ code: "supervisor-lost", message });
 }
@@ -144,8 +147,8 @@ function running(): Started {
   return started;
 }
 
-/** Stops to accept; the process ends after the last session. Those that are left after `limitMs` are cut; 0 = never. */
-function leave(limitMs: number): number {
+/** Stops to accept; the process ends after the last session. Those that are left at their limit are cut. */
+function leave(limits: DrainLimits): number {
   const { worker, journal } = running();
   worker.unlistenAll();
   const left = worker.sessions;
@@ -156,8 +159,9 @@ function leave(limitMs: number): number {
       .then(() => journal.close(flushMs))
       .then(() => exit(0));
   }
+  worker.drain(limits);
   // Of several limits the first one counts.
-  if (limitMs > 0) setTimeout(() => worker.stop(), limitMs);
+  if (limits.allMs > 0) setTimeout(() => worker.stop(), limits.allMs);
   return left;
 }
 

@@ -14,6 +14,7 @@ import type { Level } from "../record/records.ts";
 import { type ProgramCalls, type ProgramNews, programsFor } from "./remote-programs.ts";
 import type { AllowedSources, SourceCalls } from "./remote-sources.ts";
 import type { Base, Orders, TablesNews, WentBack, WorkerReport } from "./orders.ts";
+import type { DrainLimits } from "../policy.ts";
 import type { Worker } from "./worker.ts";
 
 /** What a supervisor asks of a worker. Everything rejects with `ChannelClosed` when the worker is gone. */
@@ -26,9 +27,9 @@ export interface WorkerPort {
   /**
    * Stops to accept, at once, and ends after its last session. Resolves with the number of those that are left.
    *
-   * @param limitMs sessions that are left so long after are cut, whether the supervisor lives or not; 0 = never
+   * @param limits when sessions that are left are cut, whether the supervisor lives or not
    */
-  leave(limitMs: number): Promise<number>;
+  leave(limits: DrainLimits): Promise<number>;
   /** Ends every session at once. */
   stop(): Promise<void>;
   kick(id: string): Promise<boolean>;
@@ -70,7 +71,7 @@ export type WorkerCalls = ProgramNews & {
   readonly configure: { argument: Orders; answer: TablesNews };
   readonly listen: { argument: { key: string; endpoint: ListenEndpoint }; answer: undefined };
   readonly unlisten: { argument: string; answer: undefined };
-  readonly leave: { argument: number; answer: number };
+  readonly leave: { argument: DrainLimits; answer: number };
   readonly stop: { argument: undefined; answer: undefined };
   readonly kick: { argument: string; answer: boolean };
   readonly keepBase: { argument: boolean; answer: Base };
@@ -125,7 +126,7 @@ export async function startWorker(
     configure: (orders) => channel.ask("configure", orders),
     listen: async (key, endpoint, socket) => channel.ask("listen", { key, endpoint }, socket.sendable),
     unlisten: (key) => channel.ask("unlisten", key),
-    leave: (limitMs) => channel.ask("leave", limitMs),
+    leave: (limits) => channel.ask("leave", limits),
     stop: () => channel.ask("stop", undefined),
     kick: (id) => channel.ask("kick", id),
     report: () => channel.ask("report", undefined),
@@ -167,9 +168,10 @@ export function ownWorker(worker: Worker, pid: number): WorkerPort {
     // The listener closes the descriptor, so nobody else may.
     listen: (key, endpoint, socket) => worker.listen(key, endpoint, socket.descriptor),
     unlisten: async (key) => worker.unlisten(key),
-    // The daemon itself keeps the time: it ends together with this worker.
-    leave: async () => {
+    // The daemon itself stops it at the end of the time: it ends together with this worker.
+    leave: async (limits) => {
       worker.unlistenAll();
+      worker.drain(limits);
       left();
       return worker.sessions;
     },

@@ -22,7 +22,7 @@ import { Listener } from "../listen/listener.ts";
 import type { Programs } from "../platform/commands.ts";
 import { defaultGateways } from "../platform/gateways.ts";
 import type { Wire } from "../platform/wire.ts";
-import type { Policy } from "../policy.ts";
+import type { DrainLimits, Policy } from "../policy.ts";
 import type { SharedPorts } from "../ports.ts";
 import type { Journal } from "../record/journal.ts";
 import { BackendNames } from "../relay/backend-names.ts";
@@ -189,6 +189,13 @@ export class Worker {
   unlistenAll(): void {
     for (const key of this.#listeners.keys()) this.unlisten(key);
     this.#datagramListeners.closeAll();
+  }
+
+  /** Ends each session at its limit, but for those that `stop` ends with all others at that moment. */
+  drain({ byService, allMs, spreadMs }: DrainLimits): void {
+    for (const [service, limitMs] of byService)
+      if (limitMs > 0 && (limitMs !== allMs || spreadMs > 0))
+        this.#sessions.limitDrain(service, limitMs, spreadMs);
   }
 
   /** Resolves when the last session has ended, by itself or by `stop`; nothing of the worker keeps the process alive then. */

@@ -4,7 +4,7 @@ import type { Held } from "../config/live.ts";
 import { isSnapshot, type Snapshot } from "../config/snapshot.ts";
 import type { Front } from "../fronts.ts";
 import type { Answers } from "../platform/channel.ts";
-import type { Policy } from "../policy.ts";
+import type { DrainLimits, Policy } from "../policy.ts";
 import type { Journal } from "../record/journal.ts";
 import { isNews, type TablesNews, type WentBack, type WorkerReport } from "./orders.ts";
 import type { WorkerNews, WorkerPort } from "./port.ts";
@@ -47,7 +47,7 @@ export class Workforce {
   /** The newest generation that the recording worker has written down. */
   #recorded = 0;
   /** What `leave` has said; absent before. */
-  #leaving: { readonly limitMs: number } | undefined;
+  #leaving: DrainLimits | undefined;
   /** What `goBack` would bring back: for workers that come after its choice. */
   #base: Snapshot | undefined;
   /** What it has brought back, for as long as no file changes, and the posts whose workers have that in force. */
@@ -127,12 +127,12 @@ export class Workforce {
   }
 
   /** No worker accepts any more, and each ends after its last session; see `WorkerPort`. Resolves with the number of sessions that are left. */
-  async leave(limitMs: number): Promise<number> {
-    this.#leaving = { limitMs };
+  async leave(limits: DrainLimits): Promise<number> {
+    this.#leaving = limits;
     this.#close();
     let left = 0;
     await this.#each(async (port) => {
-      left += await port.leave(limitMs);
+      left += await port.leave(limits);
     });
     return left;
   }
@@ -295,7 +295,7 @@ export class Workforce {
       const went = await port.goBack(this.#held.tables);
       if (went !== undefined) this.#heard(went.news, post);
     }
-    if (this.#leaving !== undefined) await port.leave(this.#leaving.limitMs);
+    if (this.#leaving !== undefined) await port.leave(this.#leaving);
     this.#spare?.prepare();
   }
 

@@ -185,6 +185,37 @@ test("J1: a drain with a deadline cuts what is left after it", async (t) => {
   assert.equal(daemon.records.find(({ event }) => event === "end")?.cause, "drain");
 });
 
+for (const workers of [0, 1])
+  test(`J1: a drain has a time for each service, and spreads its cuts, the oldest session first (workers: ${workers})`, async (t) => {
+    const backend = await startBackend(t);
+    const service = (more: string) => `{listen: ["127.0.0.1:0"], backend: "${backend.address}"${more}}`;
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: `names: {reverse: never}\nprocess: {workers: ${workers}, drainTimeout: 1h, drainSpread: 4s}\nservices: {mysqld: ${service(", drainTimeout: 4s")}, sshd: ${service("")}}\n`,
+    });
+    const opened = [];
+    for (let count = 0; count < 3; count++) opened.push(await open(t, daemon.port("mysqld")));
+    const shell = await open(t, daemon.port("sshd"));
+    for (const each of [...opened, shell]) assert.equal(await ask(each, "one"), "one");
+    daemon.process.kill("SIGTERM");
+    await daemon.find(({ event }) => event === "draining");
+    const ends = () => daemon.records.filter(({ event, service: of }) => event === "end" && of === "mysqld");
+    await daemon.find(() => ends().length === 3);
+    const ids = (event: string) =>
+      daemon.records.filter((each) => each.event === event && each.service === "mysqld").map(({ id }) => id);
+    assert.deepEqual(ids("end"), ids("accept"));
+    assert.deepEqual(
+      ends().map(({ cause }) => cause),
+      ["drain", "drain", "drain"],
+    );
+    const times = ends().map(({ time }) => Date.parse(String(time)));
+    for (const [index, time] of times.slice(1).entries())
+      assert.ok(time - (times[index] ?? 0) >= 500, String(times));
+    assert.equal(await ask(shell, "two"), "two");
+    shell.end();
+    assert.equal(await daemon.exited(), 0);
+  });
+
 test("`drain` waits for the session whatever a restart would do with it (onRestart keep), and the daemon ends with 0", async (t) => {
   const backend = await startBackend(t);
   const daemon = await RunningDaemon.start(t, {

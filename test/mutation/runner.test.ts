@@ -1,7 +1,7 @@
 /** The test runner of the mutation tests: what it tells Stryker of tests that pass, fail, and go round in circles. */
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
 import { test } from "node:test";
 import {
   DryRunStatus,
@@ -11,6 +11,7 @@ import {
   TestStatus,
 } from "@stryker-mutator/api/test-runner";
 import { scratchFolder } from "../support/scratch.ts";
+import { takeCollected } from "./collector.ts";
 import { strykerPlugins } from "./runner.ts";
 
 /** What Stryker makes of `(left, right) => left < right`, and tests of it. */
@@ -35,8 +36,9 @@ export function isLess(left, right) {
 const passing = `
 import { test } from "node:test";
 import { isLess } from "./subject.mjs";
+const world = globalThis;
 test("equal numbers", () => { if (isLess(1, 1)) throw new Error("1 is less than 1"); });
-test("numbers > others", { timeout: 9 }, async (t) => { t.diagnostic(""); if (!isLess(1, 2)) throw new Error(); });
+test("numbers > others", { timeout: 9 }, async (t) => { t.diagnostic(""); t.after(() => world.cleaned = true); if (!isLess(1, 2)) throw new Error(); });
 test("numbers > others", () => {});
 `;
 
@@ -101,6 +103,42 @@ test("a mutant that loops for ever has timed out at the limit of hits", async (t
   const { id, mutantRun } = await project(t, passing);
   assert.equal((await mutantRun("2", [id("equal numbers")])).status, MutantRunStatus.Timeout);
 });
+
+test("what a test is to clean up is cleaned up", async (t) => {
+  const { dryRun } = await project(t, passing);
+  await dryRun();
+  assert.equal((globalThis as { cleaned?: boolean }).cleaned, true);
+});
+
+test("the tests that mutants meet ask no more of their context than they have here", async () => {
+  const { testFiles } = JSON.parse(readFileSync("test/mutation/stryker.config.json", "utf8")) as {
+    readonly testFiles: readonly string[];
+  };
+  const files = testFiles.flatMap(filesOf);
+  assert.ok(files.length > 20);
+  let asking = 0;
+  for (const file of files) {
+    await import(join(process.cwd(), file));
+    for (const each of takeCollected().filter(({ usesContext }) => usesContext)) {
+      // One that counts what the others of its file have found may fail by itself, but not for want of a method.
+      await each.run().catch((cause: unknown) => assert.ok(!(cause instanceof TypeError), String(cause)));
+      asking += 1;
+    }
+  }
+  assert.ok(asking > 0);
+});
+
+/** Of a name, or of all the tests in a folder but those in "!(...)". */
+function filesOf(pattern: string): string[] {
+  if (existsSync(pattern)) return [pattern];
+  const [, left = ""] = /^!\((.*)\)\.test\.ts$/.exec(basename(pattern)) ?? assert.fail(pattern);
+  const folder = dirname(pattern);
+  return readdirSync(folder)
+    .filter(
+      (name) => name.endsWith(".test.ts") && !left.split("|").includes(name.slice(0, -".test.ts".length)),
+    )
+    .map((name) => join(folder, name));
+}
 
 async function project(t: Parameters<typeof scratchFolder>[0], tests: string) {
   const folder = scratchFolder(t);
