@@ -201,7 +201,10 @@ export class Daemon implements ControlApi {
         ...(unconfirmed !== undefined && { unconfirmed: { untilMs: unconfirmed.untilMs } }),
         ...(this.#lastReload !== undefined && { lastReload: this.#lastReload }),
         refusedReloads: this.#refusedReloads,
-        olderWorkers: olderWorkers.map((each) => ({ pid: each.pid, sessions: each.sessions.length })),
+        olderWorkers: olderWorkers.map((each) => ({
+          pid: each.pid,
+          sessions: each.sessions?.length ?? null,
+        })),
       },
       reports,
     );
@@ -212,7 +215,7 @@ export class Daemon implements ControlApi {
     const [ours, others] = await Promise.all([this.#workforce.reports(), older.reports()]);
     const listed = [
       ...ours.flatMap(({ sessions }) => sessions),
-      ...others.flatMap(({ pid, sessions }) => sessions.map((each) => ({ ...each, olderWorker: pid }))),
+      ...others.flatMap(({ pid, sessions = [] }) => sessions.map((each) => ({ ...each, olderWorker: pid }))),
     ];
     // Ids sort by the time of accept.
     return listed.sort((one, other) => (one.id < other.id ? -1 : 1));
@@ -226,7 +229,8 @@ export class Daemon implements ControlApi {
     this.#isDrainAsked = true;
     this.#askDrain();
     // What the workers tell by themselves comes a moment late.
-    return (await this.sessions()).filter(({ olderWorker }) => olderWorker === undefined).length;
+    const reports = await this.#workforce.reports();
+    return reports.reduce((sum, { sessions }) => sum + sessions.length, 0);
   }
 
   async kick(id: string): Promise<boolean> {

@@ -8,7 +8,7 @@ import { type Connection, portsOfAct } from "./ports.ts";
 import type { HealthTurn } from "./relay/backends.ts";
 import type { Joined } from "./relay/keep-alive.ts";
 import { buildProxyHeader } from "./relay/proxy-header.ts";
-import { abortCause } from "./relay/relay.ts";
+import { abortCause, type Relayed } from "./relay/relay.ts";
 
 /** Joins an allowed client to its service, to the end of the session. */
 export async function join(connection: Connection, request: Request): Promise<void> {
@@ -34,7 +34,15 @@ export async function join(connection: Connection, request: Request): Promise<vo
   const joined: Joined = { client, backend, keepAliveMs };
   if (keepAliveMs > 0) ports.keepAlives.watch(joined);
   const joinedAtMs = performance.now();
-  const relayed = await ports.relay(client, backend, { idleMs, halfClosedMs, signal: session.cut });
+  let relayed: Relayed;
+  try {
+    relayed = await ports.relay(client, backend, { idleMs, halfClosedMs, signal: session.cut });
+  } catch (cause) {
+    // A fault of ours; the backend must not keep the place of a session that is no more.
+    backend.reset();
+    target.backends.ended(dialled.backend, { upBytes: 0, downBytes: 0, cause: "internal" }, byUs);
+    throw cause;
+  }
   ports.keepAlives.forget(joined);
   const { upBytes, downBytes, cause } = relayed;
   const doubt = target.backends.ended(dialled.backend, relayed, {
@@ -44,6 +52,9 @@ export async function join(connection: Connection, request: Request): Promise<vo
   if (doubt !== undefined) ports.journal.warn({ service: service.name, id: entry.id, ...doubt });
   entry.ended({ upBytes, downBytes, cause, detail: session.detail ?? relayed.detail });
 }
+
+/** How a session ends that says nothing about its backend. */
+const byUs = { afterMs: 0, hadHeader: false };
 
 /** Not before the client is where it wants to be: a dial has limits of its own. */
 function limitAge({ service, ports, entry, session }: Connection): void {

@@ -3,9 +3,8 @@
 import type { Settings } from "../config/schema.ts";
 import { schema } from "../config/schema.ts";
 import type { ControlApi } from "../control/api.ts";
-import { olderFolder, prepareOlderFolder } from "../control/older.ts";
+import { olderFolder, prepareOlderFolder } from "../control/older-folder.ts";
 import { type ControlServer, openControl, routes } from "../control/server.ts";
-import type { Identity } from "../platform/identity.ts";
 import { effectiveOwner } from "../platform/process.ts";
 import type { Journal } from "../record/journal.ts";
 
@@ -31,9 +30,9 @@ export class ControlSocket {
   /**
    * A default path that cannot be had is worth a warning; rejects with a `ControlError` for one that was asked for.
    *
-   * @param identity of workers that have processes of their own; absent = ours
+   * @param workerUid of workers that have processes of their own, and may outlive us; undefined = none has
    */
-  async open(api: ControlApi, identity: Identity | undefined): Promise<void> {
+  async open(api: ControlApi, workerUid: number | undefined): Promise<void> {
     const { socket: path, owner, group } = this.#settings;
     const warn = (code: string) => (message: string) => this.#journal.warn({ code, message });
     try {
@@ -53,9 +52,9 @@ export class ControlSocket {
       warn("no-control-socket")(`${message}; status, sessions, reload and their like do not work`);
       return;
     }
+    if (workerUid === undefined) return;
     try {
-      const own = effectiveOwner();
-      prepareOlderFolder(olderFolder(path), own, identity?.uid ?? own.uid);
+      prepareOlderFolder(olderFolder(path), effectiveOwner(), workerUid);
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       warn("no-older-workers")(`after a restart "sessions" will not show those of today: ${reason}`);

@@ -111,7 +111,9 @@ function asked(flags: unknown): AskFlags {
 
 function printStatus(body: unknown): string {
   const { version, pid, state, startedAt, sessions, tables, services, workers, lost, log } = body as Status;
-  const { unconfirmed, lastReload, refusedReloads, olderWorkers } = body as Status;
+  const { unconfirmed, lastReload, refusedReloads } = body as Status;
+  // After an upgrade of the package a daemon of before runs on until it is restarted.
+  const { olderWorkers = [] } = body as Partial<Status>;
   const lines = [
     `tcpwrapd ${version}, process ${pid}, ${state} since ${startedAt}, ${sessions} sessions`,
     `tables: generation ${tables.generation}, ${tables.allowRules} + ${tables.denyRules} rules, ${tables.errors} errors, ${tables.warnings} warnings`,
@@ -123,6 +125,10 @@ function printStatus(body: unknown): string {
       `${each.name} on ${each.listen.join(", ") || "nothing"}: ${each.open} open, ${each.accepted} accepted, ${refused} refused, ${each.twisted} twisted, ${each.upBytes} bytes up, ${each.downBytes} bytes down`,
     );
   }
+  for (const { address, sessions: count } of services.flatMap(({ backends }) =>
+    backends.length > 1 ? backends : [],
+  ))
+    lines.push(`backend ${address}: ${count} sessions`);
   for (const { address, failures, restsForMs, quickCloses } of services.flatMap(({ backends }) => backends)) {
     if (failures > 0)
       lines.push(`backend ${address}: ${failures} dials failed, rests for ${Math.ceil(restsForMs / 1000)} s`);
@@ -131,7 +137,9 @@ function printStatus(body: unknown): string {
   }
   for (const worker of workers) lines.push(`worker ${worker.pid}: ${worker.sessions} sessions`);
   for (const older of olderWorkers)
-    lines.push(`older worker ${older.pid}: ${older.sessions} sessions, served to their end`);
+    lines.push(
+      `older worker ${older.pid}: ${older.sessions === null ? "does not answer" : `${older.sessions} sessions, served to their end`}`,
+    );
   if (lost.workers > 0)
     lines.push(
       `${lost.workers} ${lost.workers === 1 ? "worker" : "workers"} died, with about ${lost.sessions} sessions`,

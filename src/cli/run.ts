@@ -6,7 +6,8 @@ import type { Argv } from "yargs";
 import { openRelay } from "../workers/chosen-relay.ts";
 import { graveTables } from "../config/strict.ts";
 import type { ControlApi } from "../control/api.ts";
-import { olderFolder, OlderWorkers } from "../control/older.ts";
+import { OlderWorkers } from "../control/older.ts";
+import { olderFolder } from "../control/older-folder.ts";
 import { Daemon } from "../daemon.ts";
 import { KeptSockets, wasKept } from "../kept-sockets.ts";
 import { localPrograms, outlivingPrograms } from "../platform/commands.ts";
@@ -15,6 +16,7 @@ import { dropPrivileges, findWorkerIdentity } from "../platform/privileges.ts";
 import {
   descriptorLimit,
   heapLimit,
+  effectiveUser,
   processId,
   setUmask,
   watchUncaught,
@@ -124,6 +126,7 @@ export async function runDaemon(
   try {
     const identity = await identityOf(settings, journal);
     const hasProcesses = settings.process.workers > 0;
+    const workerUid = identity?.uid ?? effectiveUser();
     const isDropped = identity !== undefined && !hasProcesses;
     await requireSources(settings, isDropped);
     // The sessions that it has handed over must not keep it from ending: the next daemon waits for that.
@@ -151,10 +154,10 @@ export async function runDaemon(
       kept: new KeptSockets(sockets, manager),
       notifier: manager,
       beforeReady: async (api: ControlApi) => {
-        await control.open(api, hasProcesses ? identity : undefined);
+        await control.open(api, hasProcesses ? workerUid : undefined);
         if (isDropped) dropPrivileges(identity);
       },
-      older: new OlderWorkers(olderFolder(settings.control.socket)),
+      older: new OlderWorkers(olderFolder(settings.control.socket), [effectiveUser(), workerUid]),
       version: version(),
       pid: processId(),
       configFile: policy.configFile,

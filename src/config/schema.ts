@@ -18,10 +18,11 @@ const duration = z
 /** @param least bytes; a smaller one is an error, and so is one above `most` */
 function size(least: string, most: string) {
   const [leastBytes, mostBytes] = [parseSize(least) ?? 0, parseSize(most) ?? 0];
+  const hint = 'write "512B", "64KiB", "4MiB" or "1GiB"';
   return z
-    .string()
+    .string({ error: ({ input }) => `${JSON.stringify(input)} is no size; ${hint}` })
     .meta({ pattern: sizePattern, title: "size" })
-    .transform(checked(parseSize, "is no size", 'write "512B", "64KiB", "4MiB" or "1GiB"'))
+    .transform(checked(parseSize, "is no size", hint))
     .refine((bytes) => bytes >= leastBytes && bytes <= mostBytes, {
       error: `out of range; write a size from ${least} to ${most}`,
     });
@@ -170,7 +171,7 @@ const audit = z
 const queue = size("64KiB", "1GiB")
   .prefault("4MiB")
   .describe(
-    "records that may wait while nobody takes them; more are lost, and counted; level info has three quarters of it",
+    "records that may wait in each worker while nobody takes them, 64KiB to 1GiB; more are lost, and counted; level info has three quarters of it",
   );
 
 const stdoutLog = z.strictObject({
@@ -292,10 +293,14 @@ export const schema = z.strictObject({
     .strictObject({
       size: size("1KiB", "16MiB")
         .prefault("64KiB")
-        .describe("what is sent of a banner at most; a longer file is cut at the end of a line"),
+        .describe(
+          "what is sent of a banner at most, 1KiB to 16MiB; a longer file is cut at the end of a line",
+        ),
       timeout: duration
         .prefault("5s")
-        .describe("time for a client to take its banner; then its connection ends"),
+        .describe(
+          "time for a client to take its banner; then its connection ends; 0 = what it does not take at once",
+        ),
     })
     .prefault({}),
   relay: z
@@ -314,20 +319,22 @@ export const schema = z.strictObject({
       sessionBuffer: size("16KiB", "1MiB")
         .prefault("1MiB")
         .describe(
-          "the largest read buffer of each direction of a session, which bulk traffic grows to in steps of 16KiB, 256KiB and 1MiB",
+          "the largest read buffer of each direction of a session by the fast relay, to which bulk traffic grows in steps of 16KiB, 256KiB and 1MiB",
         ),
       buffers: size("1MiB", "64GiB")
         .prefault("256MiB")
         .describe(
-          "read buffers above 16KiB, of all sessions of a worker; without one a session goes on with 16KiB",
+          "read buffers above 16KiB of all sessions of a worker by the fast relay, 1MiB to 64GiB; without one a session goes on with 16KiB",
         ),
       held: z
         .union([z.literal("auto"), count])
         .default("auto")
         .describe(
-          'refused clients kept by "refuse: hold" or refuseAfter at once, in each worker; auto: a twentieth of the descriptors, 1000 at most',
+          'refused clients kept by "refuse: hold" or refuseAfter at once, in each worker; auto, and the most: a twentieth of the descriptors, 1000 at most',
         ),
-      holdTime: duration.prefault("30s").describe('how long "refuse: hold" keeps a client; then it is reset'),
+      holdTime: duration
+        .prefault("30s")
+        .describe('how long "refuse: hold" keeps a client; then it is reset; 0 = not at all'),
       startsPerMinute: z
         .int()
         .positive()

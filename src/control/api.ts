@@ -28,7 +28,11 @@ export interface Status {
   };
   readonly workers: readonly { readonly pid: number; readonly sessions: number }[];
   /** Workers that have outlived an earlier daemon, until their last session ends. */
-  readonly olderWorkers: readonly { readonly pid: number; readonly sessions: number }[];
+  readonly olderWorkers: readonly {
+    readonly pid: number;
+    /** Null where it does not answer. */
+    readonly sessions: number | null;
+  }[];
   /** Workers that died since the start, and the sessions that they had when they were last heard of. */
   readonly lost: { readonly workers: number; readonly sessions: number };
   readonly log: readonly SinkState[];

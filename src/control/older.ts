@@ -1,151 +1,132 @@
-/**
- * The workers of earlier daemons, which serve their sessions to the end: each answers on a socket of its own, by the number of its
- * process, in one folder beside the control socket.
- */
+/** The workers of earlier daemons, which serve their sessions to the end, and what they answer about these. */
 
-import {
-  closeSync,
-  constants,
-  fchmodSync,
-  fchownSync,
-  fstatSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  unlinkSync,
-} from "node:fs";
 import { join } from "node:path";
-import type { Owner } from "../platform/process.ts";
+import { z } from "zod";
 import type { OpenSession } from "../record/entry.ts";
 import type { SessionsApi } from "./api.ts";
 import { askDaemon, isNobody, NoDaemon } from "./client.ts";
+import { isOlderFolder, olderSockets, removeSocket, withSocket } from "./older-folder.ts";
 import { type ControlServer, openControl, sessionRoutes } from "./server.ts";
 
 /** A worker that has outlived its daemon. */
 export interface OlderWorker {
   readonly pid: number;
-  readonly sessions: readonly OpenSession[];
+  /** Undefined where it does not answer. */
+  readonly sessions: readonly OpenSession[] | undefined;
 }
 
-/** Bounds of what the folder can make us do: what is in it is the workers' own. */
-const bounds = { workers: 64, answerMs: 2000, answerBytes: 64 * 1024 * 1024 } as const;
-
-/** Where the workers of the daemon with this control socket answer, once they have outlived it. */
-export function olderFolder(controlSocket: string): string {
-  return `${controlSocket}.older`;
-}
+/** Bounds of what they can make us do: for one answer, and for all of them together. */
+const bounds = { answerMs: 500, answerBytes: 4 * 1024 * 1024, allMs: 1000 } as const;
 
 /**
- * Makes the folder, for us and for workers that run as `workerUid`, and for nobody else.
+ * Answers for one worker that has just outlived its daemon.
  *
- * A root that may not do everything (CapabilityBoundingSet=) reaches the sockets by the group, which they have from their folder.
+ * @param uids who the folder may belong to
  *
- * @throws when it cannot be made, or is there and belongs to somebody else
+ * Rejects where the folder is not there, or is open to others.
  */
-export function prepareOlderFolder(folder: string, own: Owner, workerUid: number): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  // By descriptor: nobody can put something else in its place between two of these steps.
-  const descriptor = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
-  try {
-    const { uid } = fstatSync(descriptor);
-    if (uid !== own.uid && uid !== workerUid) throw new Error(`${folder} is there, and not ours`);
-    if (uid !== workerUid) fchownSync(descriptor, workerUid, own.gid);
-    fchmodSync(descriptor, workerUid === own.uid ? 0o700 : 0o2770);
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-/** Answers for one worker that has just outlived its daemon; rejects where the folder does not allow it. */
 export async function answerAsOlder(
   folder: string,
+  uids: readonly number[],
   pid: number,
   api: SessionsApi,
   onTrouble: (message: string) => void,
 ): Promise<ControlServer> {
+  if (!isOlderFolder(folder, uids)) throw new Error(`${folder} is no folder that only we may enter`);
   const path = join(folder, String(pid));
   return await openControl({ api, routes: sessionRoutes, path, mode: 0o660, onTrouble });
 }
 
-/** Asks those of one folder. */
+/** Asks those of one folder, one after another; any of them may be in foreign hands, or hang. */
 export class OlderWorkers {
   readonly #folder: string;
+  readonly #uids: readonly number[];
 
-  constructor(folder: string) {
+  /** @param uids who the folder, and the sockets in it, may belong to */
+  constructor(folder: string, uids: readonly number[]) {
     this.#folder = folder;
+    this.#uids = uids;
   }
 
-  /** Those that answer, with their sessions. Never rejects. */
+  /** All that have a socket, with their sessions. Never rejects. */
   async reports(): Promise<OlderWorker[]> {
-    const answers = await Promise.all(
-      this.#pids().map(async (pid) => {
-        const body = await this.#ask(pid, "GET", "/v1/sessions");
-        return body === undefined ? [] : [{ pid, sessions: sessionsIn(body) }];
-      }),
-    );
-    return answers.flat();
+    const reports: OlderWorker[] = [];
+    await this.#askAll("GET", "/v1/sessions", (pid, answer) => {
+      if (answer !== "nobody") reports.push({ pid, sessions: answer && sessionsIn(answer.body) });
+    });
+    return reports;
   }
 
   /** Cuts one session; false when none of them has one of that id. Never rejects. */
   async kick(id: string): Promise<boolean> {
-    const path = `/v1/sessions/${encodeURIComponent(id)}`;
-    const answers = await Promise.all(this.#pids().map((pid) => this.#ask(pid, "DELETE", path)));
-    return answers.some(
-      (body) => typeof body === "object" && body !== null && "kicked" in body && body.kicked === id,
-    );
+    let isKicked = false;
+    await this.#askAll("DELETE", `/v1/sessions/${encodeURIComponent(id)}`, (_pid, answer) => {
+      const { body } = typeof answer === "object" ? answer : {};
+      if (typeof body === "object" && body !== null && "kicked" in body && body.kicked === id)
+        isKicked = true;
+    });
+    return isKicked;
   }
 
-  #pids(): readonly number[] {
-    try {
-      const names = readdirSync(this.#folder).filter((name) => /^[1-9]\d{0,9}$/.test(name));
-      return names.slice(0, bounds.workers).map(Number);
-    } catch {
-      // No folder, no workers.
-      return [];
+  /** @param hear gets undefined for one that does not answer, or not in time */
+  async #askAll(
+    method: string,
+    path: string,
+    hear: (pid: number, answer: { readonly body: unknown } | "nobody" | undefined) => void,
+  ): Promise<void> {
+    const untilMs = performance.now() + bounds.allMs;
+    for (const pid of olderSockets(this.#folder, this.#uids)) {
+      const leftMs = Math.ceil(untilMs - performance.now());
+      if (leftMs <= 0) hear(pid, undefined);
+      else hear(pid, await this.#ask(pid, method, path, Math.min(leftMs, bounds.answerMs)));
     }
   }
 
-  /** Undefined where it does not answer, or knows no such thing. A socket that nobody listens on is removed. */
-  async #ask(pid: number, method: string, path: string): Promise<unknown> {
-    const socket = join(this.#folder, String(pid));
-    try {
-      const { status, body } = await askDaemon(socket, method, path, undefined, bounds);
-      return status === 200 ? body : undefined;
-    } catch (cause) {
-      if (!(cause instanceof NoDaemon)) throw cause;
-      if (isNobody(cause)) removeSocket(socket);
-      return undefined;
-    }
+  /** A socket that nobody listens on is removed. */
+  async #ask(pid: number, method: string, path: string, answerMs: number) {
+    const { answerBytes } = bounds;
+    return await withSocket(this.#folder, pid, this.#uids, async (socket) => {
+      try {
+        return await askDaemon(socket, method, path, undefined, { answerMs, answerBytes });
+      } catch (cause) {
+        if (!(cause instanceof NoDaemon)) throw cause;
+        if (!isNobody(cause)) return undefined;
+        removeSocket(this.#folder, pid);
+        return "nobody" as const;
+      }
+    });
   }
 }
 
-/** A worker that was killed has left it there. */
-function removeSocket(path: string): void {
-  try {
-    if (lstatSync(path).isSocket()) unlinkSync(path);
-  } catch {
-    // Somebody else has removed it, or nobody may: it is no worker that answers.
-  }
-}
+const place = z.object({ address: z.string(), port: z.number().optional() });
+const side = place.extend({
+  name: z.string().optional(),
+  nameStatus: z.string().optional(),
+  user: z.string().optional(),
+});
 
-/** A worker may be in foreign hands: what does not look like a session is left out. */
+/** What of a session is told on; the rest, and what is of another kind, is left out. */
+const session = z.object({
+  id: z.string().regex(/^[A-Za-z0-9]{1,64}$/),
+  service: z.string(),
+  daemon: z.string(),
+  client: side,
+  server: side,
+  transport: z.literal("udp").optional(),
+  proxy: place.optional(),
+  state: z.enum(["deciding", "accepted", "twisted"]),
+  acceptedAt: z.string(),
+  ageMs: z.number(),
+  rule: z.object({ file: z.string(), line: z.number() }).optional(),
+  backend: z.string().optional(),
+  backendFrom: z.object({ address: z.string(), port: z.number() }).optional(),
+  traffic: z.object({ upBytes: z.number(), downBytes: z.number() }).optional(),
+});
+
 function sessionsIn(body: unknown): readonly OpenSession[] {
-  if (typeof body !== "object" || body === null || !("sessions" in body)) return [];
-  return Array.isArray(body.sessions) ? body.sessions.filter(isSession) : [];
-}
-
-function isSession(value: unknown): value is OpenSession {
-  if (typeof value !== "object" || value === null) return false;
-  const { id, service, state, client, ageMs } = value as Partial<Record<keyof OpenSession, unknown>>;
-  return (
-    typeof id === "string" &&
-    typeof service === "string" &&
-    typeof state === "string" &&
-    typeof ageMs === "number" &&
-    typeof client === "object" &&
-    client !== null &&
-    "address" in client &&
-    typeof client.address === "string"
-  );
+  const { data } = z.object({ sessions: z.array(z.unknown()) }).safeParse(body);
+  return (data?.sessions ?? []).flatMap((each) => {
+    const read = session.safeParse(each);
+    return read.success ? [read.data as OpenSession] : [];
+  });
 }

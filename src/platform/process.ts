@@ -59,14 +59,8 @@ export function effectiveUser(): number {
   return process.geteuid?.() ?? 0;
 }
 
-/** User and group by number. */
-export interface Owner {
-  readonly uid: number;
-  readonly gid: number;
-}
-
 /** Who the files that we make belong to. */
-export function effectiveOwner(): Owner {
+export function effectiveOwner(): { readonly uid: number; readonly gid: number } {
   return { uid: effectiveUser(), gid: process.getegid?.() ?? 0 };
 }
 

@@ -8,6 +8,8 @@ export interface BackendsOptions {
   /** The first one is preferred; at least one. */
   readonly addresses: readonly BackendAddress[];
   readonly resolve?: NonNullable<DialOptions["resolve"]>;
+  /** The backends until now, whose sessions go on and count here too; absent = none. */
+  readonly before?: Backends | undefined;
   /** How long a backend rests that was refused or timed out; doubled each time it fails again; default 5 s. */
   readonly restMs?: number;
   /** The longest rest; default 60 s. */
@@ -65,7 +67,8 @@ export interface BackendHealth {
 
 interface Backend {
   readonly address: BackendAddress;
-  sessions: number;
+  /** Shared by all that there ever were of one address in a service: a reload makes new backends, and ends no session. */
+  readonly load: { sessions: number };
   failures: number;
   /** Since it has fallen; 0 = it has not. */
   rests: number;
@@ -106,7 +109,7 @@ export class Backends {
     this.#now = options.now ?? (() => performance.now());
     this.#backends = options.addresses.map((address) => ({
       address,
-      sessions: 0,
+      load: (options.before && options.before.#loadOf(address)) ?? { sessions: 0 },
       failures: 0,
       rests: 0,
       restsUntilMs: 0,
@@ -130,18 +133,21 @@ export class Backends {
     const tried: string[] = [];
     let failed: DialError | undefined;
     const order = this.#inOrder();
+    const openCount = order.filter(({ load }) => load.sessions < maxPerBackend).length;
+    let dials = 0;
     const { resolve } = this.#options;
-    for (const [index, backend] of order.entries()) {
-      if (backend.sessions >= maxPerBackend) {
+    for (const backend of order) {
+      if (backend.load.sessions >= maxPerBackend) {
         tried.push(`${printBackend(backend.address)} is full`);
         continue;
       }
       const leftMs = deadlineMs - performance.now();
-      const connectTimeoutMs = Math.max(1, leftMs / (order.length - index));
+      const connectTimeoutMs = Math.max(1, leftMs / Math.max(1, openCount - dials));
+      dials += 1;
       const { restsBegun } = backend;
       const isTrial = backend.rests > 0;
       if (isTrial) backend.isOnTrial = true;
-      backend.sessions += 1;
+      backend.load.sessions += 1;
       try {
         // Field by field: an object of one shape is made many times faster than one of others' pieces.
         const { signal, client, bare, keepAliveMs, header, open } = options;
@@ -158,7 +164,7 @@ export class Backends {
         if (backend.failures > 0 || backend.rests > 0) noteAnswer(backend, health, onTurn);
         return { wire, backend: backend.address, tried };
       } catch (error) {
-        backend.sessions -= 1;
+        backend.load.sessions -= 1;
         if (!(error instanceof DialError)) throw error;
         tried.push(...error.tried);
         if (isGivenUp(error)) throw new DialError(error.endCause, tried, error.cause);
@@ -186,7 +192,7 @@ export class Backends {
   ): Doubt | undefined {
     const backend = this.#backends.find((each) => each.address === address);
     if (backend === undefined) return undefined;
-    backend.sessions -= 1;
+    backend.load.sessions -= 1;
     const byBackend = cause === "backend_closed" || cause === "backend_reset";
     if (!byBackend || how.afterMs > quickMs) return undefined;
     if (downBytes === 0) backend.quickCloses += 1;
@@ -201,13 +207,18 @@ export class Backends {
   }
 
   health(): readonly BackendHealth[] {
-    return this.#backends.map(({ address, failures, restsUntilMs, quickCloses, sessions }) => ({
+    return this.#backends.map(({ address, failures, restsUntilMs, quickCloses, load }) => ({
       address,
       failures,
       restsForMs: Math.max(0, restsUntilMs - this.#now()),
       quickCloses,
-      sessions,
+      sessions: load.sessions,
     }));
+  }
+
+  /** The sessions of one address, to be shared with the backends that come after these. */
+  #loadOf(address: BackendAddress): Backend["load"] | undefined {
+    return this.#backends.find((each) => printBackend(each.address) === printBackend(address))?.load;
   }
 
   #inOrder(): readonly Backend[] {

@@ -7,7 +7,14 @@ import { descriptorOf } from "../platform/bound-sockets.ts";
 import { Channel } from "../platform/channel.ts";
 import { localPrograms } from "../platform/commands.ts";
 import { dropPrivileges } from "../platform/privileges.ts";
-import { descriptorLimit, heapLimit, processId, setUmask, watchUncaught } from "../platform/process.ts";
+import {
+  descriptorLimit,
+  effectiveUser,
+  heapLimit,
+  processId,
+  setUmask,
+  watchUncaught,
+} from "../platform/process.ts";
 import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "../platform/worker-process.ts";
 import { type DrainLimits, endless, floodOf } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
@@ -105,7 +112,7 @@ async function answerForSessions({ worker, journal, olderFolder }: Started): Pro
     kick: async (id: string) => worker.kick(id),
   };
   try {
-    const server = await answerAsOlder(olderFolder, processId(), api, warn);
+    const server = await answerAsOlder(olderFolder, [effectiveUser()], processId(), api, warn);
     void worker.ended().then(() => server.close());
   } catch (cause) {
     warn(

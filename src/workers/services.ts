@@ -15,8 +15,10 @@ export interface Dialling {
   readonly resolve: BackendNames["resolve"];
   /** There where a service has `source: client`. */
   readonly openFrom: OpenFrom | undefined;
-  /** The services until now, whose backends are known already; absent where that counts no longer. */
-  readonly before: ReadonlyMap<string, Service> | undefined;
+  /** The services until now, whose backends are known already. */
+  readonly before: ReadonlyMap<string, Service>;
+  /** Names lead where they led before: what is known of backends by name or by rest still counts. */
+  readonly namesStay: boolean;
 }
 
 /**
@@ -38,7 +40,7 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
   return {
     name,
     daemon: settings.daemon ?? name,
-    ...targetOf(settings, workers, dialling, dialling.before?.get(name)),
+    ...targetOf(settings, workers, dialling, dialling.before.get(name)),
     refusal: settings.refuse,
     refuseAfterMs: settings.refuseAfter,
     ...(acceptFrom.length > 0 && {
@@ -57,7 +59,7 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
 function targetOf(
   { backend, exec, source, proxyProtocol, health, maxPerBackend }: ServiceSettings,
   workers: number,
-  { resolve, openFrom = noSource }: Dialling,
+  { resolve, openFrom = noSource, namesStay }: Dialling,
   before: Service | undefined,
 ): Pick<Service, "target" | "targetText"> {
   if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
@@ -65,10 +67,11 @@ function targetOf(
   if (addresses.length === 0) throw new Error("a service without a target: the schema lets none through");
   const { send } = proxyProtocol;
   const targetText = addresses.map(printEndpoint).join(", ");
-  const isSame = before?.target.kind === "backend" && before.targetText === targetText;
+  const known = before?.target.kind === "backend" ? before.target.backends : undefined;
+  const isSame = namesStay && before?.targetText === targetText;
   const target = {
     kind: "backend",
-    backends: isSame ? before.target.backends : new Backends({ addresses, resolve }),
+    backends: isSame && known ? known : new Backends({ addresses, resolve, before: known }),
     health,
     cutsFallen: health.sessions === "cut",
     ...(maxPerBackend !== undefined && { maxPerBackend: Math.ceil(maxPerBackend / workers) }),

@@ -133,8 +133,8 @@ export class Worker {
     const dialling = {
       resolve: this.#backendNames.resolve,
       openFrom,
-      // What is known of the backends, by names or rests, outlives a reload that leaves both alone.
-      before: hasSameNames ? this.#services : undefined,
+      before: this.#services,
+      namesStay: hasSameNames,
     };
     this.#services = servicesOf(services, orders.workers, dialling);
     this.#udpServices = udpServicesOf(services, this.#backendNames.resolve);

@@ -1,8 +1,10 @@
 /** What the daemon knows of its backends: where their names lead, and how they treat its clients. */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { askDaemon } from "../../src/control/client.ts";
 import type { Status } from "../../src/control/api.ts";
+import { command } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { startDns } from "../support/dns-server.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
@@ -52,6 +54,35 @@ test("H7: clients beyond maxPerBackend go to the next backend, and are reset whe
   assert.equal(detail, `backend_unreachable: ${first.address} is full, ${second.address} is full`);
   sessions[0]?.end();
   await daemon.find(({ event, cause: how }) => event === "end" && how !== "backend_unreachable");
+  assert.equal((await talk(port, { say: "room" })).text, "room");
+  assert.deepEqual([first.connections, second.connections], [2, 1]);
+});
+
+test("H7: a reload that changes the backends, or where names are looked up, forgets no session", async (t) => {
+  const [first, second] = [await startBackend(t), await startBackend(t)];
+  const yaml = (names: string, backends: string): string =>
+    `names: {reverse: never${names}}\nservices: {dbd: {listen: ["127.0.0.1:0"], backend: [${backends}], maxPerBackend: 1}}\n`;
+  const daemon = await RunningDaemon.start(t, { services: {}, yaml: yaml("", `"${first.address}"`) });
+  const port = daemon.port("dbd");
+  const session = await open(t, port);
+  assert.equal(await ask(session, "x"), "x");
+  const reload = async (text: string): Promise<void> => {
+    writeFileSync(daemon.configFile, text);
+    assert.equal((await command(daemon, "reload")).status, 0);
+  };
+  await reload(yaml(", cache: 5", `"${first.address}"`));
+  assert.equal((await talk(port, { isHalfClosed: false })).end, "ECONNRESET");
+  await reload(yaml(", cache: 5", `"${second.address}", "${first.address}"`));
+  const other = await open(t, port);
+  assert.equal(await ask(other, "y"), "y");
+  assert.equal((await talk(port, { isHalfClosed: false })).end, "ECONNRESET");
+  assert.deepEqual(
+    (await backendsOf(daemon, "dbd"))?.map(({ sessions }) => sessions),
+    [1, 1],
+  );
+  const isOver = (): boolean => daemon.records.some(({ cause }) => cause === "client_closed");
+  session.end();
+  await daemon.find(isOver);
   assert.equal((await talk(port, { say: "room" })).text, "room");
   assert.deepEqual([first.connections, second.connections], [2, 1]);
 });

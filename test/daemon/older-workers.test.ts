@@ -7,8 +7,8 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
-  renameSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { createServer } from "node:net";
@@ -21,8 +21,10 @@ import { command, control } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
 import { freePort } from "../support/program.ts";
+import { scratchFolder } from "../support/scratch.ts";
 
 const isRoot = process.getuid?.() === 0;
+const skip = isRoot ? false : "only root can give files away; run this test as root";
 
 interface Listed {
   readonly id: string;
@@ -113,6 +115,21 @@ test("L1: nobody but the daemon and its workers may ask an older worker", async 
   assert.equal((await askDaemon(socket, "POST", "/v1/drain")).status, 404);
 });
 
+const genuine = {
+  id: "1hq3k0v5s7m2k000",
+  service: "sshd",
+  daemon: "sshd",
+  client: { address: "192.0.2.1", port: 1234 },
+  server: { address: "192.0.2.9" },
+  state: "accepted",
+  acceptedAt: "2026-01-01T00:00:00.000Z",
+  ageMs: 5,
+};
+
+function answering(body: string): string {
+  return `HTTP/1.1 200 OK\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}
+
 test("L1: what stands in the folder of older workers and is none delays no answer for long, and fakes no session that does not read", async (t) => {
   const backend = await startBackend(t);
   const daemon = await RunningDaemon.start(t, {
@@ -120,14 +137,23 @@ test("L1: what stands in the folder of older workers and is none delays no answe
     yaml: "names: {reverse: never}\nprocess: {onRestart: keep}\n",
   });
   const folder = `${daemon.controlSocket}.older`;
+  const odd = [
+    null,
+    7,
+    { id: 5 },
+    { ...genuine, client: null },
+    { ...genuine, backend: 5 },
+    { ...genuine, client: { address: "192.0.2.1", name: {} } },
+    { ...genuine, id: "../status" },
+    genuine,
+  ];
   const answers: readonly [name: string, answer: string][] = [
     ["11", "SSH-2.0-OpenSSH\r\n"],
-    ["12", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull"],
-    [
-      "13",
-      'HTTP/1.1 200 OK\r\ncontent-length: 62\r\n\r\n{"sessions": [null, 7, {"id": 5}, {"id": "x", "client": null}]}',
-    ],
-    ["14", ""],
+    ["12", answering("null")],
+    ["13", answering(JSON.stringify({ sessions: odd }))],
+    ["14", answering(JSON.stringify({ sessions: Array.from({ length: 2 ** 21 }, () => []) }))],
+    ["15", ""],
+    ["16", ""],
   ];
   for (const [name, answer] of answers) {
     const server = createServer((socket) => {
@@ -137,35 +163,94 @@ test("L1: what stands in the folder of older workers and is none delays no answe
     await new Promise<void>((resolve) => server.listen(join(folder, name), resolve));
     t.after(() => server.close());
   }
-  writeFileSync(join(folder, "15"), "no socket");
-  mkdirSync(join(folder, "16"));
+  writeFileSync(join(folder, "21"), "no socket");
+  mkdirSync(join(folder, "22"));
+  symlinkSync(daemon.controlSocket, join(folder, "23"));
   writeFileSync(join(folder, "not a number"), "");
   const askedMs = performance.now();
-  assert.deepEqual(await listed(daemon), []);
-  assert.ok(performance.now() - askedMs < 10_000);
-  assert.equal((await command(daemon, "kick", "1hq3k0v5s7m2k000")).status, 1);
-  const gone = createServer();
-  await new Promise<void>((resolve) => gone.listen(join(folder, "20"), resolve));
-  renameSync(join(folder, "20"), join(folder, "21"));
-  gone.close();
-  await listed(daemon);
-  assert.deepEqual(readdirSync(folder).sort(), ["11", "12", "13", "14", "15", "16", "not a number"]);
+  const sessions = await listed(daemon);
+  assert.ok(performance.now() - askedMs < 5000);
+  assert.deepEqual(sessions, [{ ...genuine, olderWorker: 13 }]);
+  assert.equal((await command(daemon, "sessions")).status, 0);
+  const { olderWorkers } = await statusOf(daemon);
+  assert.deepEqual(
+    olderWorkers
+      .map(({ pid, sessions: count }) => [pid, count])
+      .sort(([one], [other]) => Number(one) - Number(other)),
+    [
+      [11, null],
+      [12, 0],
+      [13, 1],
+      [14, null],
+      [15, null],
+      [16, null],
+    ],
+  );
+  assert.match((await command(daemon, "status")).output, /^older worker 15: does not answer$/m);
+  assert.equal((await command(daemon, "kick", "1hq3k0v5s7m2k001")).status, 1);
+  const drained = await command(daemon, "drain");
+  assert.deepEqual([drained.status, drained.output], [0, "nobody is let in any more; 0 sessions are left\n"]);
 });
 
-test(
-  "a folder for older workers that belongs to somebody else is not used, and that is said",
-  { skip: isRoot ? false : "only root can give a folder away; run this test as root" },
-  async (t) => {
+test("J4: the socket that a killed older worker has left is removed by who asks next", async (t) => {
+  const { second, worker, folder } = await restart(t, "onRestart: keep", "SIGTERM");
+  process.kill(worker, "SIGKILL");
+  await until(async () => (await statusOf(second)).olderWorkers.length === 0);
+  assert.deepEqual(readdirSync(folder), []);
+});
+
+for (const [because, uid, mode] of [
+  ["belongs to somebody else", 12_345, 0o700],
+  ["is open to others", 0, 0o777],
+] as const)
+  test(`L1: a worker does not answer in a folder that ${because}, and says so`, { skip }, async (t) => {
     const backend = await startBackend(t);
-    const options = { services: { sshd: backend.address }, yaml: "names: {reverse: never}\n" };
-    const first = await RunningDaemon.start(t, options);
+    const first = await RunningDaemon.start(t, {
+      services: { sshd: backend.address },
+      yaml: "names: {reverse: never}\nprocess: {onRestart: keep}\n",
+    });
     const folder = `${first.controlSocket}.older`;
-    await first.end("SIGTERM");
-    chownSync(folder, 12_345, 12_345);
-    chmodSync(folder, 0o755);
-    const second = await RunningDaemon.start(t, { ...options, controlSocket: first.controlSocket });
-    const { message } = await second.find(({ code }) => code === "no-older-workers");
-    assert.match(String(message), /is there, and not ours/);
-    assert.equal(statSync(folder).uid, 12_345);
-  },
-);
+    const session = await open(t, first.port("sshd"));
+    assert.equal(await ask(session, "one"), "one");
+    chownSync(folder, uid, uid);
+    chmodSync(folder, mode);
+    await first.end("SIGKILL");
+    const { message } = await first.find(({ code }) => code === "control");
+    assert.match(String(message), /is no folder that only we may enter/);
+    assert.deepEqual(readdirSync(folder), []);
+  });
+
+test("a control socket whose path leaves no room for those of older workers is told of at the start", async (t) => {
+  const backend = await startBackend(t);
+  const folder = scratchFolder(t);
+  const daemon = await RunningDaemon.start(t, {
+    services: { sshd: backend.address },
+    yaml: "names: {reverse: never}\n",
+    controlSocket: join(folder, "c".repeat(95 - folder.length)),
+  });
+  const { message } = await daemon.find(({ code }) => code === "no-older-workers");
+  assert.match(String(message), /too long for sockets beside it/);
+  assert.deepEqual(await listed(daemon), []);
+});
+
+test("process.user may change: the folder goes over to the new one", { skip }, async (t) => {
+  const backend = await startBackend(t);
+  const yaml = (more: string): string => `names: {reverse: never}\nprocess: {${more}}\n`;
+  const options = { services: { sshd: backend.address }, folderMode: 0o755 };
+  const first = await RunningDaemon.start(t, { ...options, yaml: yaml("user: nobody") });
+  const { controlSocket } = first;
+  const folder = `${controlSocket}.older`;
+  const seen = [statSync(folder).uid];
+  await first.end("SIGTERM");
+  for (const more of ["user: daemon", "onRestart: keep"]) {
+    const next = await RunningDaemon.start(t, { ...options, yaml: yaml(more), controlSocket });
+    seen.push(statSync(folder).uid);
+    assert.deepEqual(
+      next.records.filter(({ code }) => code === "no-older-workers"),
+      [],
+    );
+    await next.end("SIGTERM");
+  }
+  assert.deepEqual(seen, [65_534, 1, 0]);
+  assert.equal(statSync(folder).mode & 0o7777, 0o700);
+});

@@ -322,6 +322,20 @@ test("H7: a backend that is full is passed over, also by dials that are under wa
   );
 });
 
+test("H7: a full backend takes no share of the time to connect", async (t) => {
+  const [slow, full] = [{ kind: "tcp", host: "slow.example", port: 1 } as const, await listen(t)];
+  const resolve = (_name: string, signal: AbortSignal) =>
+    new Promise<never>((_resolve, reject) =>
+      signal.addEventListener("abort", () => reject(Object.assign(new Error("late"), { code: "ETIMEDOUT" }))),
+    );
+  const backends = new Backends({ addresses: [full.address, slow], resolve });
+  const { wire } = await backends.dial({ ...within5s, maxPerBackend: 1 });
+  wire.destroy();
+  const beganMs = performance.now();
+  await assert.rejects(backends.dial({ connectTimeoutMs: 300, maxPerBackend: 1 }), DialError);
+  assert.ok(performance.now() - beganMs >= 290);
+});
+
 test("H7: a dial that fails gives its place back", async (t) => {
   const backends = new Backends({ addresses: [await deadAddress(t)] });
   for (let tries = 0; tries < 3; tries++)
