@@ -4,7 +4,7 @@ import { after, test } from "node:test";
 import * as fc from "fast-check";
 import { symlinkSync } from "node:fs";
 import { decide } from "../../src/access/decide.ts";
-import { cutFact, fileName } from "../../src/access/text.ts";
+import { cutFact, fileName, shorten } from "../../src/access/text.ts";
 import type { Source, Verdict } from "../../src/access/types.ts";
 import { readWhole } from "../../src/config/files.ts";
 import { loadTables } from "../../src/config/load.ts";
@@ -192,10 +192,10 @@ function ourGist({ kind, rule, diagnostics }: Verdict): object {
   };
 }
 
-/** What both must agree on: libwrap also logs what we have said when the table was read. */
+/** What both must agree on: libwrap also logs what we have said when the table was read, and quotes words of any length. */
 function gist({ verdict, matched, log }: LibwrapAnswer): object {
-  const complaints = log.filter(
-    (message) => !/missing ":" separator|setsockopt|nice\(|: open /.test(message),
-  );
+  const complaints = log
+    .filter((message) => !/missing ":" separator|setsockopt|nice\(|: open /.test(message))
+    .map((message) => message.replace(/(?<=, line \d+: ).*/su, shorten));
   return { verdict, matched, complaints };
 }
