@@ -5,6 +5,7 @@ import type { Source } from "../access/types.ts";
 import { ClockSteps } from "../platform/clock-steps.ts";
 import { systemPath } from "../platform/paths.ts";
 import { systemWords } from "../platform/system-error.ts";
+import { racyMs } from "./settle.ts";
 
 /**
  * What the kernel tells of the file that a path leads to; two equal ones mean the same content, after `racyMs`.
@@ -61,7 +62,8 @@ export function isSameState(before: Looked, after: Looked): boolean {
  * Reads a whole file, and what the kernel said of it at that moment.
  *
  * A file that changes meanwhile is read again, at most `mostReads` times: an append moves the time of the file before its size, and who
- * looks in between cannot tell it from an edit.
+ * looks in between cannot tell it from an edit; and one that crosses a page of the file grows it twice, so that its line is cut off for
+ * a moment.
  *
  * @returns "missing" for no such file; "directory" for one, which libwrap reads as empty; "text" of no bytes for /dev/null, to which
  *   tables are linked to switch them off; "unreadable" for FIFOs, other devices, files beyond `maxBytes`, missing rights, and a file that
@@ -69,12 +71,19 @@ export function isSameState(before: Looked, after: Looked): boolean {
  */
 export function readWhole(path: string, maxBytes: number): FileReading {
   let reading = readOnce(path, maxBytes);
-  for (let reads = 1; reading === changedMeanwhile && reads < mostReads; reads++)
+  for (let reads = 1; isOfTheMoment(reading) && reads < mostReads; reads++)
     reading = readOnce(path, maxBytes);
   return reading;
 }
 
 const mostReads = 3;
+
+/** Whether another look is likely to see something else. */
+function isOfTheMoment(reading: FileReading): boolean {
+  const { source, state } = reading;
+  if (reading === changedMeanwhile) return true;
+  return source.kind === "text" && (source.bytes.at(-1) ?? newline) !== newline && ageMs(state) < racyMs;
+}
 
 function readOnce(path: string, maxBytes: number): FileReading {
   let descriptor: number;
