@@ -152,16 +152,18 @@ for (const relay of ["fast", "reference"]) {
     const client = await open(t, there.port);
     client.write(Buffer.alloc(50_000_000));
     const end = await there.daemon.find(({ event }) => event === "end");
-    assert.equal(end.downBytes, answer.length);
     assert.equal(end.cause, "backend_reset");
     const place = places.get(there.accepted[0]);
     // What a reset cuts off has been sent and not been taken, so only the answer can be compared.
-    const pairs = [
-      [place?.localPort ?? 0, place?.remotePort ?? 0],
-      [there.port, end.client?.port ?? 0],
-    ] as const;
-    await there.seen.until(() => pairs.every(([from, to]) => there.seen.bytes(from, to) !== undefined));
-    for (const [from, to] of pairs) assert.equal(there.seen.bytes(from, to), answer.length);
+    const fromBackend = [place?.localPort ?? 0, place?.remotePort ?? 0] as const;
+    const toClient = [there.port, end.client?.port ?? 0] as const;
+    await there.seen.until(() =>
+      [fromBackend, toClient].every((pair) => there.seen.bytes(...pair) !== undefined),
+    );
+    assert.equal(there.seen.bytes(...fromBackend), answer.length);
+    // A reset that is here before the answer is read takes it along: no program can read it then.
+    assert.ok(end.downBytes === answer.length || end.downBytes === 0, String(end.downBytes));
+    assert.equal(there.seen.bytes(...toClient), end.downBytes);
   });
 
   test(`K8: ${relay} relay: a reset by the client after some words`, async (t) => {
