@@ -11,6 +11,7 @@ import {
   type DrainLimits,
   drainLimits,
   endless,
+  hasLimit,
   type Inherited,
   type ListenPlan,
   listenPlans,
@@ -138,7 +139,7 @@ export class Daemon implements ControlApi {
     const limit = limitMs > 0 && left > 0 ? setTimeout(() => void this.stop(), limitMs) : undefined;
     const ended = this.#workforce.ended();
     // A stop that the service manager began has its limit, which stands where we set none; of a drain it knows nothing.
-    const mayTakeLong = this.#isDrainAsked || limitMs > 0;
+    const mayTakeLong = this.#isDrainAsked || hasLimit(limits);
     await (mayTakeLong ? withMoreTime(notifier, ended) : ended);
     clearTimeout(limit);
     journal.stopped();

@@ -42,8 +42,9 @@ export async function join(connection: Connection, request: Request): Promise<vo
     backend.reset();
     target.backends.ended(dialled.backend, { upBytes: 0, downBytes: 0, cause: "internal" }, byUs);
     throw cause;
+  } finally {
+    ports.keepAlives.forget(joined);
   }
-  ports.keepAlives.forget(joined);
   const { upBytes, downBytes, cause } = relayed;
   const doubt = target.backends.ended(dialled.backend, relayed, {
     afterMs: performance.now() - joinedAtMs,
@@ -69,7 +70,7 @@ function heedTurn(
 ): void {
   const code = isUp ? "backend-risen" : "backend-fallen";
   ports.journal.diagnose(isUp ? "info" : "warn", { service: service.name, id: entry.id, code, message });
-  if (!isUp && cutsFallen) ports.sessions.cutFrom(backend, "backend_fallen");
+  if (!isUp && cutsFallen) ports.sessions.cutFrom(service.name, backend, "backend_fallen");
 }
 
 /** Hands the client's socket to the service's program, inetd style, and waits for its end. */

@@ -15,7 +15,9 @@ export interface Policy {
 /** How long sessions may last once the daemon drains; milliseconds, 0 = for ever. */
 export interface DrainLimits {
   readonly byService: ReadonlyMap<string, number>;
-  /** Of all services: nothing is left then. */
+  /** Of services that a reload has taken away. */
+  readonly otherMs: number;
+  /** Of all of them: nothing is left then. */
   readonly allMs: number;
   /** They are cut one after another over the last so long. */
   readonly spreadMs: number;
@@ -26,13 +28,19 @@ export function drainLimits({ services, process }: Settings): DrainLimits {
   const byService = new Map(
     Object.entries(services).map(([name, { drainTimeout = process.drainTimeout }]) => [name, drainTimeout]),
   );
-  const limits = [...byService.values()];
-  const allMs = limits.includes(0) ? 0 : Math.max(0, ...limits);
-  return { byService, allMs, spreadMs: process.drainSpread };
+  const otherMs = process.drainTimeout;
+  const limits = [...byService.values(), otherMs];
+  const allMs = limits.includes(0) ? 0 : Math.max(...limits);
+  return { byService, otherMs, allMs, spreadMs: process.drainSpread };
+}
+
+/** Whether there is a limit at all. */
+export function hasLimit({ byService, otherMs }: DrainLimits): boolean {
+  return otherMs > 0 || [...byService.values()].some((limitMs) => limitMs > 0);
 }
 
 /** Sessions that go on for as long as they like. */
-export const endless: DrainLimits = { byService: new Map(), allMs: 0, spreadMs: 0 };
+export const endless: DrainLimits = { byService: new Map(), otherMs: 0, allMs: 0, spreadMs: 0 };
 
 /** One socket to listen on. */
 export interface ListenPlan {

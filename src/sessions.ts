@@ -1,5 +1,6 @@
 /** The connections that are being served: how many, and how to cut one of them or all. */
 
+import { isDeepStrictEqual } from "node:util";
 import type { Request } from "./access/types.ts";
 import { Cut } from "./platform/cut.ts";
 import { type Swept, sweepEverySecond, sweepNoMore } from "./platform/sweep.ts";
@@ -53,6 +54,11 @@ export class Sessions implements Swept {
     if (this.#open.size > 0) return;
     for (const resolve of this.#whenEmpty) resolve();
     this.#whenEmpty.clear();
+  }
+
+  /** The services that have a session, of which a reload may have taken some away. */
+  services(): ReadonlySet<string> {
+    return new Set(Array.from(this.#open.values(), ({ service }) => service));
   }
 
   /** The services that a connection has come through, its own last; none where no such one is open here. */
@@ -111,10 +117,11 @@ export class Sessions implements Swept {
     return true;
   }
 
-  /** Cuts those that are relayed to one backend. */
-  cutFrom(backend: BackendAddress, detail: string): void {
-    for (const { id, backendAddress } of this.#open.values())
-      if (backendAddress === backend) this.cut(id, "kicked", detail);
+  /** Cuts those of a service that are relayed to one backend, whatever has been reloaded since. */
+  cutFrom(service: string, backend: BackendAddress, detail: string): void {
+    for (const each of this.#open.values())
+      if (each.service === service && isDeepStrictEqual(each.backendAddress, backend))
+        this.cut(each.id, "kicked", detail);
   }
 
   /** Cuts all, and from now on whatever comes in still. */

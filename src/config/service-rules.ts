@@ -44,6 +44,10 @@ export function checkService(service: ServiceKeys, complain: Complain): void {
 function checkTcp(service: ServiceKeys, complain: Complain): void {
   const { backend, exec, maxPerSource, source, proxyProtocol } = service;
   const { acceptFrom, send } = proxyProtocol;
+  const printed = (backend ?? []).map(printEndpoint);
+  for (const [index, text] of printed.entries())
+    if (printed.indexOf(text) < index)
+      complain(`"${text}" stands twice in the list; leave it out`, ["backend", index]);
   if (maxPerSource !== undefined)
     complain('only UDP services have it; leave "maxPerSource" out', ["maxPerSource"]);
   const isUnix = backend?.some(({ kind }) => kind === "unix") === true;

@@ -54,6 +54,12 @@ export async function askDaemon(
         },
       );
       asking.on("error", reject);
+      // Who changes the protocol, or goes away in some other manner, has not answered; all of this is nothing once it has.
+      asking.on("upgrade", (_response, socket) => {
+        socket.destroy();
+        reject(new Error("it speaks another protocol"));
+      });
+      asking.on("close", () => reject(new Error("it has closed the connection")));
       asking.end(text);
     });
     return { status: answer.status, body: JSON.parse(answer.text) as unknown };

@@ -47,13 +47,13 @@ export function prepareOlderFolder(folder: string, own: Owner, workerUid: number
   if (Buffer.byteLength(folder) + nameBytes > maxPathBytes)
     throw new Error(`the path of the control socket is too long for sockets beside it in ${folder}`);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (own.uid !== 0 && lstatSync(folder).uid !== own.uid)
+    throw new Error(`${folder} is there, and belongs to somebody else; remove it`);
   // By descriptor: nobody can put something else in its place between two of these steps.
   const descriptor = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
-    const { uid, mode } = fstatSync(descriptor);
     // Root takes it over from the user of before; what is in it counts by its own owner.
-    if (own.uid !== 0 && uid !== own.uid)
-      throw new Error(`${folder} is there, and belongs to somebody else; remove it`);
+    const { uid, mode } = fstatSync(descriptor);
     const wanted = workerUid === own.uid ? 0o700 : 0o2770;
     if ((mode & 0o7777) !== wanted) fchmodSync(descriptor, wanted);
     if (uid !== workerUid) fchownSync(descriptor, workerUid, own.gid);
@@ -76,16 +76,26 @@ export function isOlderFolder(folder: string, uids: readonly number[]): boolean 
   }
 }
 
+/** More files than there are ever workers; the rest is not looked at. */
+const maxFiles = 1000;
+
 /** The names of the sockets in it that belong to one of `uids`, by the number of a process; none where it is not as it should be. */
 export function olderSockets(folder: string, uids: readonly number[]): readonly number[] {
   if (!isOlderFolder(folder, uids)) return [];
+  return namesIn(folder)
+    .filter((name) => /^[1-9]\d{0,9}$/.test(name))
+    .slice(0, maxFiles)
+    .map(Number)
+    .filter((pid) => {
+      const found = lstatSync(join(folder, String(pid)), { throwIfNoEntry: false });
+      return found !== undefined && isSocketOf(found, uids);
+    });
+}
+
+function namesIn(folder: string): readonly string[] {
   try {
-    return readdirSync(folder)
-      .filter((name) => /^[1-9]\d{0,9}$/.test(name))
-      .map(Number)
-      .filter((pid) => isSocketOf(lstatSync(join(folder, String(pid))), uids));
+    return readdirSync(folder);
   } catch {
-    // One has ended meanwhile.
     return [];
   }
 }

@@ -16,7 +16,7 @@ export interface OlderWorker {
 }
 
 /** Bounds of what they can make us do: for one answer, and for all of them together. */
-const bounds = { answerMs: 500, answerBytes: 4 * 1024 * 1024, allMs: 1000 } as const;
+const bounds = { answerMs: 500, answerBytes: 16 * 1024 * 1024, allMs: 1000 } as const;
 
 /**
  * Answers for one worker that has just outlived its daemon.
@@ -125,8 +125,12 @@ const session = z.object({
 
 function sessionsIn(body: unknown): readonly OpenSession[] {
   const { data } = z.object({ sessions: z.array(z.unknown()) }).safeParse(body);
-  return (data?.sessions ?? []).flatMap((each) => {
+  const sessions: OpenSession[] = [];
+  for (const each of data?.sessions ?? []) {
     const read = session.safeParse(each);
-    return read.success ? [read.data as OpenSession] : [];
-  });
+    // Who writes one that does not read is no worker of ours, and may have written a million of them.
+    if (!read.success) break;
+    sessions.push(read.data as OpenSession);
+  }
+  return sessions;
 }

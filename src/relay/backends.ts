@@ -8,8 +8,8 @@ export interface BackendsOptions {
   /** The first one is preferred; at least one. */
   readonly addresses: readonly BackendAddress[];
   readonly resolve?: NonNullable<DialOptions["resolve"]>;
-  /** The backends until now, whose sessions go on and count here too; absent = none. */
-  readonly before?: Backends | undefined;
+  /** Finds how many sessions an address has, those of a time before a reload included; absent = none is known. */
+  readonly loadOf?: ((address: BackendAddress) => BackendLoad) | undefined;
   /** How long a backend rests that was refused or timed out; doubled each time it fails again; default 5 s. */
   readonly restMs?: number;
   /** The longest rest; default 60 s. */
@@ -65,10 +65,26 @@ export interface BackendHealth {
   readonly sessions: number;
 }
 
+/** Sessions of one address of a service; shared by all backends that there ever were of it, since a reload ends no session. */
+export interface BackendLoad {
+  sessions: number;
+}
+
+/** The loads of all services, for as long as a worker lives. */
+export class BackendLoads {
+  readonly #loads = new Map<string, BackendLoad>();
+
+  of(service: string, address: BackendAddress): BackendLoad {
+    const key = `${service} ${printBackend(address)}`;
+    const load = this.#loads.get(key) ?? { sessions: 0 };
+    this.#loads.set(key, load);
+    return load;
+  }
+}
+
 interface Backend {
   readonly address: BackendAddress;
-  /** Shared by all that there ever were of one address in a service: a reload makes new backends, and ends no session. */
-  readonly load: { sessions: number };
+  readonly load: BackendLoad;
   failures: number;
   /** Since it has fallen; 0 = it has not. */
   rests: number;
@@ -109,7 +125,7 @@ export class Backends {
     this.#now = options.now ?? (() => performance.now());
     this.#backends = options.addresses.map((address) => ({
       address,
-      load: (options.before && options.before.#loadOf(address)) ?? { sessions: 0 },
+      load: options.loadOf?.(address) ?? { sessions: 0 },
       failures: 0,
       rests: 0,
       restsUntilMs: 0,
@@ -133,16 +149,18 @@ export class Backends {
     const tried: string[] = [];
     let failed: DialError | undefined;
     const order = this.#inOrder();
-    const openCount = order.filter(({ load }) => load.sessions < maxPerBackend).length;
+    const isFull = ({ load }: Backend): boolean => load.sessions >= maxPerBackend;
+    // One that is full now stays so for this client: the others have shared its time among them.
+    const full = maxPerBackend === Number.POSITIVE_INFINITY ? nobody : new Set(order.filter(isFull));
     let dials = 0;
     const { resolve } = this.#options;
     for (const backend of order) {
-      if (backend.load.sessions >= maxPerBackend) {
+      if (full.has(backend) || isFull(backend)) {
         tried.push(`${printBackend(backend.address)} is full`);
         continue;
       }
       const leftMs = deadlineMs - performance.now();
-      const connectTimeoutMs = Math.max(1, leftMs / Math.max(1, openCount - dials));
+      const connectTimeoutMs = Math.max(1, leftMs / (order.length - full.size - dials));
       dials += 1;
       const { restsBegun } = backend;
       const isTrial = backend.rests > 0;
@@ -216,11 +234,6 @@ export class Backends {
     }));
   }
 
-  /** The sessions of one address, to be shared with the backends that come after these. */
-  #loadOf(address: BackendAddress): Backend["load"] | undefined {
-    return this.#backends.find((each) => printBackend(each.address) === printBackend(address))?.load;
-  }
-
   #inOrder(): readonly Backend[] {
     if (this.#backends.length === 1) return this.#backends;
     const isAway = (backend: Backend): boolean => backend.isOnTrial || backend.restsUntilMs > this.#now();
@@ -252,6 +265,8 @@ export class Backends {
     onTurn?.({ backend: backend.address, isUp: false, message });
   }
 }
+
+const nobody: ReadonlySet<Backend> = new Set();
 
 const atOnce: HealthRules = { fall: 1, rise: 1 };
 

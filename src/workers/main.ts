@@ -16,7 +16,7 @@ import {
   watchUncaught,
 } from "../platform/process.ts";
 import { exit, ownEnd, ownEnvironment, watchWorkerSignals } from "../platform/worker-process.ts";
-import { type DrainLimits, endless, floodOf } from "../policy.ts";
+import { type DrainLimits, drainLimits, endless, floodOf } from "../policy.ts";
 import { Journal } from "../record/journal.ts";
 import { openSinks } from "../record/sinks.ts";
 import { loadTransparent } from "../relay/transparent.ts";
@@ -46,7 +46,7 @@ let isCharged = false;
 let isLeaving = false;
 let isLeftOver = false;
 /** As the policy in force says. */
-let drainTimeoutMs = 0;
+let limits = endless;
 
 const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCalls, WorkerCalls>(ownEnd(), {
   start: async (birth) => {
@@ -55,7 +55,7 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
   },
   configure: (orders) => {
     isCharged = true;
-    drainTimeoutMs = orders.policy.settings.process.drainTimeout;
+    limits = drainLimits(orders.policy.settings);
     return running().worker.configure(orders);
   },
   listen: async ({ key, endpoint }, socket) => {
@@ -68,7 +68,7 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
     running().worker.unlisten(key);
     return undefined;
   },
-  leave: (limits) => leave(limits),
+  leave: (asked) => leave(asked),
   stop: () => {
     running().worker.stop();
     return undefined;
@@ -87,10 +87,7 @@ const channel: Channel<SupervisorCalls, WorkerCalls> = new Channel<SupervisorCal
 });
 
 // A left-over worker has left long ago. SIGTERM comes when the machine goes down, and systemd would wait for our end.
-watchWorkerSignals(
-  () => leave(isLeftOver ? { ...endless, allMs: drainTimeoutMs || lastMs } : endless),
-  outlive,
-);
+watchWorkerSignals(() => leave(isLeftOver ? { ...limits, allMs: limits.allMs || lastMs } : endless), outlive);
 
 /** Goes on without the supervisor; a limit of time that it has set still counts. */
 function outlive(): void {
@@ -155,7 +152,7 @@ function running(): Started {
 }
 
 /** Stops to accept; the process ends after the last session. Those that are left at their limit are cut. */
-function leave(limits: DrainLimits): number {
+function leave(asked: DrainLimits): number {
   const { worker, journal } = running();
   worker.unlistenAll();
   const left = worker.sessions;
@@ -166,9 +163,9 @@ function leave(limits: DrainLimits): number {
       .then(() => journal.close(flushMs))
       .then(() => exit(0));
   }
-  worker.drain(limits);
+  worker.drain(asked);
   // Of several limits the first one counts.
-  if (limits.allMs > 0) setTimeout(() => worker.stop(), limits.allMs);
+  if (asked.allMs > 0) setTimeout(() => worker.stop(), asked.allMs);
   return left;
 }
 

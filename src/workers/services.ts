@@ -5,7 +5,7 @@ import { isUdp } from "../config/service-rules.ts";
 import { parseNetworks } from "../identify/networks.ts";
 import { printEndpoint } from "../listen/endpoint.ts";
 import type { BackendNames } from "../relay/backend-names.ts";
-import { Backends } from "../relay/backends.ts";
+import { type BackendLoads, Backends } from "../relay/backends.ts";
 import { type OpenFrom, TransparentError } from "../relay/transparent.ts";
 import type { Service } from "../service.ts";
 
@@ -17,6 +17,8 @@ export interface Dialling {
   readonly openFrom: OpenFrom | undefined;
   /** The services until now, whose backends are known already. */
   readonly before: ReadonlyMap<string, Service>;
+  /** How many sessions each backend has. */
+  readonly loads: BackendLoads;
   /** Names lead where they led before: what is known of backends by name or by rest still counts. */
   readonly namesStay: boolean;
 }
@@ -40,7 +42,7 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
   return {
     name,
     daemon: settings.daemon ?? name,
-    ...targetOf(settings, workers, dialling, dialling.before.get(name)),
+    ...targetOf(name, settings, workers, dialling),
     refusal: settings.refuse,
     refuseAfterMs: settings.refuseAfter,
     ...(acceptFrom.length > 0 && {
@@ -57,21 +59,25 @@ function serviceOf(name: string, settings: ServiceSettings, workers: number, dia
 }
 
 function targetOf(
+  name: string,
   { backend, exec, source, proxyProtocol, health, maxPerBackend }: ServiceSettings,
   workers: number,
-  { resolve, openFrom = noSource, namesStay }: Dialling,
-  before: Service | undefined,
+  { resolve, openFrom = noSource, namesStay, loads, before: services }: Dialling,
 ): Pick<Service, "target" | "targetText"> {
   if (exec !== undefined) return { target: { kind: "exec", argv: exec }, targetText: exec.join(" ") };
   const addresses = (backend ?? []).filter((endpoint) => endpoint.kind !== "udp");
   if (addresses.length === 0) throw new Error("a service without a target: the schema lets none through");
   const { send } = proxyProtocol;
   const targetText = addresses.map(printEndpoint).join(", ");
+  const before = services.get(name);
   const known = before?.target.kind === "backend" ? before.target.backends : undefined;
   const isSame = namesStay && before?.targetText === targetText;
   const target = {
     kind: "backend",
-    backends: isSame && known ? known : new Backends({ addresses, resolve, before: known }),
+    backends:
+      isSame && known
+        ? known
+        : new Backends({ addresses, resolve, loadOf: (address) => loads.of(name, address) }),
     health,
     cutsFallen: health.sessions === "cut",
     ...(maxPerBackend !== undefined && { maxPerBackend: Math.ceil(maxPerBackend / workers) }),

@@ -26,6 +26,7 @@ import type { DrainLimits, Policy } from "../policy.ts";
 import type { SharedPorts } from "../ports.ts";
 import type { Journal } from "../record/journal.ts";
 import { BackendNames } from "../relay/backend-names.ts";
+import { BackendLoads } from "../relay/backends.ts";
 import type { ChosenRelay } from "../relay/choose.ts";
 import { KeepAlives } from "../relay/keep-alive.ts";
 import type { OpenFrom } from "../relay/transparent.ts";
@@ -98,6 +99,7 @@ export class Worker {
   #lookups: Lookups | undefined;
   #forwardNames: ForwardNames | undefined;
   #backendNames = new BackendNames();
+  readonly #loads = new BackendLoads();
   #ports: SharedPorts | undefined;
 
   constructor(options: WorkerOptions) {
@@ -135,6 +137,7 @@ export class Worker {
       openFrom,
       before: this.#services,
       namesStay: hasSameNames,
+      loads: this.#loads,
     };
     this.#services = servicesOf(services, orders.workers, dialling);
     this.#udpServices = udpServicesOf(services, this.#backendNames.resolve);
@@ -192,10 +195,12 @@ export class Worker {
   }
 
   /** Ends each session at its limit, but for those that `stop` ends with all others at that moment. */
-  drain({ byService, allMs, spreadMs }: DrainLimits): void {
-    for (const [service, limitMs] of byService)
+  drain({ byService, otherMs, allMs, spreadMs }: DrainLimits): void {
+    for (const service of this.#sessions.services()) {
+      const limitMs = byService.get(service) ?? otherMs;
       if (limitMs > 0 && (limitMs !== allMs || spreadMs > 0))
         this.#sessions.limitDrain(service, limitMs, spreadMs);
+    }
   }
 
   /** Resolves when the last session has ended, by itself or by `stop`; nothing of the worker keeps the process alive then. */

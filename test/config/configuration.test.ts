@@ -92,6 +92,11 @@ const rows: [because: string, text: string, line: RegExp][] = [
     "services:\n  sshd:\n    listen: ['0.0.0.0:22']\n    exec: [/usr/sbin/sshd, -i]\n    source: client\n",
     /^x\.yaml:5:13: error bad-value: "services\.sshd\.source": "exec" needs no source/m,
   ],
+  [
+    "a backend twice",
+    sshd.replace("127.0.0.1:2222", "['127.0.0.1:1', '127.0.0.1:2', '127.0.0.1:1']"),
+    /^x\.yaml:4:\d+: .*"127\.0\.0\.1:1" stands twice in the list; leave it out$/m,
+  ],
   ["a bad address", sshd.replace("0.0.0.0:22", "::1:22"), /^x\.yaml:3:14: .*write "\[::1\]:22"$/m],
   [
     "a service without a name that can be matched",

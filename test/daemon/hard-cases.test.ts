@@ -423,14 +423,16 @@ test("H8: a backend that failed rests while another serves, and is preferred aga
 });
 
 for (const sessions of ["cut", "keep"] as const) {
-  test(`H8: when a backend has fallen, its open sessions are ${sessions === "cut" ? "cut" : "kept"}, those of the other go on`, async (t) => {
+  test(`H8: when a backend has fallen, its open sessions are ${sessions === "cut" ? "cut" : "kept"}, also over a reload, those of the other go on`, async (t) => {
     const [first, second] = [await startBackend(t), await startBackend(t)];
+    const yaml = (more: string): string =>
+      service(
+        "auto",
+        `backend: ["${first.address}", "${second.address}"${more}], health: {fall: 2, sessions: ${sessions}}`,
+      );
     const daemon = await RunningDaemon.start(t, {
       services: {},
-      yaml: service(
-        "auto",
-        `backend: ["${first.address}", "${second.address}"], health: {fall: 2, sessions: ${sessions}}`,
-      ),
+      yaml: yaml(""),
       allow: "",
       deny: "",
     });
@@ -438,6 +440,9 @@ for (const sessions of ["cut", "keep"] as const) {
     const early = await open(t, port);
     assert.equal(await ask(early, "early"), "early");
     first.server.close();
+    writeFileSync(daemon.configFile, yaml(', "127.0.0.1:1"'));
+    daemon.process.kill("SIGHUP");
+    await daemon.find(({ code }) => code === "reloaded");
     const later = await open(t, port);
     assert.equal(await ask(later, "later"), "later");
     const last = await open(t, port);

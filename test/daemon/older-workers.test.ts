@@ -17,6 +17,7 @@ import { test, type TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { askDaemon } from "../../src/control/client.ts";
 import type { Status } from "../../src/control/api.ts";
+import { OlderWorkers } from "../../src/control/older.ts";
 import { command, control } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
@@ -137,23 +138,14 @@ test("L1: what stands in the folder of older workers and is none delays no answe
     yaml: "names: {reverse: never}\nprocess: {onRestart: keep}\n",
   });
   const folder = `${daemon.controlSocket}.older`;
-  const odd = [
-    null,
-    7,
-    { id: 5 },
-    { ...genuine, client: null },
-    { ...genuine, backend: 5 },
-    { ...genuine, client: { address: "192.0.2.1", name: {} } },
-    { ...genuine, id: "../status" },
-    genuine,
-  ];
   const answers: readonly [name: string, answer: string][] = [
     ["11", "SSH-2.0-OpenSSH\r\n"],
     ["12", answering("null")],
-    ["13", answering(JSON.stringify({ sessions: odd }))],
-    ["14", answering(JSON.stringify({ sessions: Array.from({ length: 2 ** 21 }, () => []) }))],
+    ["13", answering(JSON.stringify({ sessions: [genuine] }))],
+    ["14", answering(JSON.stringify({ sessions: [...Array(2 ** 22).keys()] }))],
     ["15", ""],
-    ["16", ""],
+    ["16", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"],
+    ["17", answering(JSON.stringify({ sessions: [genuine, null, genuine] }))],
   ];
   for (const [name, answer] of answers) {
     const server = createServer((socket) => {
@@ -170,7 +162,10 @@ test("L1: what stands in the folder of older workers and is none delays no answe
   const askedMs = performance.now();
   const sessions = await listed(daemon);
   assert.ok(performance.now() - askedMs < 5000);
-  assert.deepEqual(sessions, [{ ...genuine, olderWorker: 13 }]);
+  assert.deepEqual(
+    sessions,
+    [13, 17].map((olderWorker) => ({ ...genuine, olderWorker })),
+  );
   assert.equal((await command(daemon, "sessions")).status, 0);
   const { olderWorkers } = await statusOf(daemon);
   assert.deepEqual(
@@ -184,6 +179,7 @@ test("L1: what stands in the folder of older workers and is none delays no answe
       [14, null],
       [15, null],
       [16, null],
+      [17, 1],
     ],
   );
   assert.match((await command(daemon, "status")).output, /^older worker 15: does not answer$/m);
@@ -191,6 +187,29 @@ test("L1: what stands in the folder of older workers and is none delays no answe
   const drained = await command(daemon, "drain");
   assert.deepEqual([drained.status, drained.output], [0, "nobody is let in any more; 0 sessions are left\n"]);
 });
+
+const oddSessions: [because: string, session: unknown][] = [
+  ["nothing", null],
+  ["a number", 7],
+  ["of a wrong kind", { ...genuine, id: 5 }],
+  ["without a client", { ...genuine, client: null }],
+  ["with a backend that is no text", { ...genuine, backend: 5 }],
+  ["with a name that is no text", { ...genuine, client: { address: "192.0.2.1", name: {} } }],
+  ["with an id that leads elsewhere", { ...genuine, id: "../status" }],
+];
+for (const [because, session] of oddSessions)
+  test(`L1: a session of an older worker that does not read is not told: ${because}`, async (t) => {
+    const folder = `${scratchFolder(t)}/older`;
+    mkdirSync(folder, { mode: 0o700 });
+    const server = createServer((socket) =>
+      socket.end(answering(JSON.stringify({ sessions: [genuine, session] }))),
+    );
+    await new Promise<void>((resolve) => server.listen(join(folder, "7"), resolve));
+    t.after(() => server.close());
+    const uid = process.getuid?.() ?? 0;
+    assert.deepEqual(await new OlderWorkers(folder, [uid]).reports(), [{ pid: 7, sessions: [genuine] }]);
+    assert.deepEqual(await new OlderWorkers(folder, [uid + 1]).reports(), []);
+  });
 
 test("J4: the socket that a killed older worker has left is removed by who asks next", async (t) => {
   const { second, worker, folder } = await restart(t, "onRestart: keep", "SIGTERM");

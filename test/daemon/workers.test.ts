@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { test } from "node:test";
 import type { Status } from "../../src/control/api.ts";
@@ -211,6 +211,31 @@ for (const workers of [0, 1])
     const times = ends().map(({ time }) => Date.parse(String(time)));
     for (const [index, time] of times.slice(1).entries())
       assert.ok(time - (times[index] ?? 0) >= 500, String(times));
+    assert.equal(await ask(shell, "two"), "two");
+    shell.end();
+    assert.equal(await daemon.exited(), 0);
+  });
+
+for (const workers of [0, 1])
+  test(`J1: a drain gives a service that a reload has taken away the time of process.drainTimeout (workers: ${workers})`, async (t) => {
+    const backend = await startBackend(t);
+    const service = (name: string, more: string) =>
+      `${name}: {listen: ["127.0.0.1:0"], backend: "${backend.address}"${more}}`;
+    const shells = service("sshd", ", drainTimeout: 0");
+    const yaml = (services: string) =>
+      `names: {reverse: never}\nprocess: {workers: ${workers}, drainTimeout: 500ms}\nservices: {${services}}\n`;
+    const daemon = await RunningDaemon.start(t, {
+      services: {},
+      yaml: yaml(`${shells}, ${service("old", "")}`),
+    });
+    const shell = await open(t, daemon.port("sshd"));
+    const old = await open(t, daemon.port("old"));
+    for (const each of [shell, old]) assert.equal(await ask(each, "one"), "one");
+    writeFileSync(daemon.configFile, yaml(shells));
+    assert.equal((await command(daemon, "reload")).status, 0);
+    daemon.process.kill("SIGTERM");
+    const { service: of, cause } = await daemon.find(({ event }) => event === "end");
+    assert.deepEqual([of, cause], ["old", "drain"]);
     assert.equal(await ask(shell, "two"), "two");
     shell.end();
     assert.equal(await daemon.exited(), 0);

@@ -336,6 +336,22 @@ test("H7: a full backend takes no share of the time to connect", async (t) => {
   assert.ok(performance.now() - beganMs >= 290);
 });
 
+test("H7: one that was full when the dial began is not tried in a hurry when it is full no more", async (t) => {
+  const full = await listen(t);
+  const slow = { kind: "tcp", host: "slow.example", port: 1 } as const;
+  const { resolve, fail } = heldDials();
+  const backends = new Backends({ addresses: [slow, full.address], resolve });
+  const load = { upBytes: 1, downBytes: 1, cause: "client_closed" } as const;
+  const late = backends.dial({ ...within5s, maxPerBackend: 1 });
+  for (const each of fail.splice(0)) each("ETIMEOUT");
+  (await late).wire.destroy();
+  const hurried = backends.dial({ ...within5s, maxPerBackend: 1 });
+  backends.ended(full.address, load, { afterMs: 5, hadHeader: false });
+  for (const each of fail.splice(0)) each("ETIMEOUT");
+  await assert.rejects(hurried, DialError);
+  assert.equal(backends.health()[1]?.failures, 0);
+});
+
 test("H7: a dial that fails gives its place back", async (t) => {
   const backends = new Backends({ addresses: [await deadAddress(t)] });
   for (let tries = 0; tries < 3; tries++)
