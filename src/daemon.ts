@@ -1,5 +1,6 @@
 /** Leads the daemon from start to stop: it owns the listening sockets and the policy, the workers serve what comes in. */
 
+import { setTimeout as pause } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { ControlApi, LastReload, ListedSession, ReloadOutcome } from "./control/api.ts";
 import type { OlderWorkers } from "./control/older.ts";
@@ -11,10 +12,10 @@ import {
   type DrainLimits,
   drainLimits,
   endless,
-  hasLimit,
   type Inherited,
   type ListenPlan,
   listenPlans,
+  longestLimitMs,
   type Policy,
 } from "./policy.ts";
 import type { Journal } from "./record/journal.ts";
@@ -139,8 +140,10 @@ export class Daemon implements ControlApi {
     const limit = limitMs > 0 && left > 0 ? setTimeout(() => void this.stop(), limitMs) : undefined;
     const ended = this.#workforce.ended();
     // A stop that the service manager began has its limit, which stands where we set none; of a drain it knows nothing.
-    const mayTakeLong = this.#isDrainAsked || hasLimit(limits);
-    await (mayTakeLong ? withMoreTime(notifier, ended) : ended);
+    const longestMs = longestLimitMs(limits);
+    if (this.#isDrainAsked) await withMoreTime(notifier, ended);
+    else if (longestMs > 0) await withMoreTime(notifier, endedWithin(ended, longestMs));
+    await ended;
     clearTimeout(limit);
     journal.stopped();
     await journal.close(flushMs);
@@ -400,6 +403,13 @@ export class Daemon implements ControlApi {
     const { sessions, tables } = this.#workforce;
     return statusLine(sessions, tables, this.#state === "draining", this.#lastReload);
   }
+}
+
+/** Resolves when work has ended, or so much time has passed. */
+async function endedWithin(work: Promise<void>, ms: number): Promise<void> {
+  const late = new AbortController();
+  await Promise.race([work, pause(ms, undefined, { signal: late.signal }).catch(() => undefined)]);
+  late.abort();
 }
 
 /** What a reload that nobody has confirmed has come to. */

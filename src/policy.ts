@@ -34,9 +34,9 @@ export function drainLimits({ services, process }: Settings): DrainLimits {
   return { byService, otherMs, allMs, spreadMs: process.drainSpread };
 }
 
-/** Whether there is a limit at all. */
-export function hasLimit({ byService, otherMs }: DrainLimits): boolean {
-  return otherMs > 0 || [...byService.values()].some((limitMs) => limitMs > 0);
+/** The longest of the limits that there are; 0 = there is none. */
+export function longestLimitMs({ byService, otherMs }: DrainLimits): number {
+  return Math.max(otherMs, ...byService.values());
 }
 
 /** Sessions that go on for as long as they like. */

@@ -1,7 +1,7 @@
 /** `status`, `sessions`, `reload`, `confirm`, `drain` and `kick`: what a running daemon is asked and told. */
 
 import { parseDuration } from "../config/units.ts";
-import type { ListedSession, ReloadOutcome, Status } from "../control/api.ts";
+import type { BackendStatus, ListedSession, ReloadOutcome, Status } from "../control/api.ts";
 import { escapePhrase } from "../record/escape.ts";
 import { refusedWords, sessionsLeft } from "../status.ts";
 import { ask, type AskFlags, type Question, withAskFlags } from "./ask.ts";
@@ -112,7 +112,7 @@ function asked(flags: unknown): AskFlags {
 function printStatus(body: unknown): string {
   const { version, pid, state, startedAt, sessions, tables, services, workers, lost, log } = body as Status;
   const { unconfirmed, lastReload, refusedReloads } = body as Status;
-  // After an upgrade of the package a daemon of before runs on until it is restarted.
+  // After an upgrade of the package a daemon of before runs on until it is restarted; it does not know all of this.
   const { olderWorkers = [] } = body as Partial<Status>;
   const lines = [
     `tcpwrapd ${version}, process ${pid}, ${state} since ${startedAt}, ${sessions} sessions`,
@@ -126,9 +126,9 @@ function printStatus(body: unknown): string {
     );
   }
   for (const { address, sessions: count } of services.flatMap(({ backends }) =>
-    backends.length > 1 ? backends : [],
+    backends.length > 1 ? (backends as readonly Partial<BackendStatus>[]) : [],
   ))
-    lines.push(`backend ${address}: ${count} sessions`);
+    if (count !== undefined) lines.push(`backend ${address}: ${count} sessions`);
   for (const { address, failures, restsForMs, quickCloses } of services.flatMap(({ backends }) => backends)) {
     if (failures > 0)
       lines.push(`backend ${address}: ${failures} dials failed, rests for ${Math.ceil(restsForMs / 1000)} s`);

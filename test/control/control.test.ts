@@ -10,6 +10,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -19,6 +20,7 @@ import { runCommand } from "../support/cli.ts";
 import { command, control, rawControl } from "../support/control.ts";
 import { RunningDaemon } from "../support/daemon.ts";
 import { ask, open, startBackend, talk } from "../support/peers.ts";
+import { scratchFolder } from "../support/scratch.ts";
 
 test("G7: status says so while older tables are in force than those of the files", async (t) => {
   const backend = await startBackend(t);
@@ -349,4 +351,27 @@ test("a control socket that was asked for and cannot be made is an error, and no
     RunningDaemon.start(t, { services: { sshd: "127.0.0.1:1" }, args: ["--control-socket", missing] }),
     /no control socket on \/nonexistent\/control\.sock: .*its folder must exist/,
   );
+});
+
+test("status reads what a daemon of before says, which an upgrade of the package leaves running", async (t) => {
+  const now = await RunningDaemon.start(t, {
+    services: {},
+    yaml: 'services: {dbd: {listen: ["127.0.0.1:0"], backend: ["127.0.0.1:1", "127.0.0.1:2"]}}\n',
+  });
+  const status = (await control(now, "GET", "/v1/status")).body as unknown as Status;
+  const { olderWorkers: _, ...before } = status;
+  const services = before.services.map((each) => ({
+    ...each,
+    backends: each.backends.map(({ sessions: _count, ...known }) => known),
+  }));
+  const path = join(scratchFolder(t), "before.sock");
+  const server = createHttpServer((_request, response) =>
+    response.end(JSON.stringify({ ...before, services })),
+  );
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  t.after(() => server.close());
+  const asked = await runCommand(["status", "--control-socket", path]);
+  assert.equal(asked.status, 0, asked.errors);
+  assert.match(asked.output, /^dbd on 127\.0\.0\.1:\d+: 0 open/m);
+  assert.doesNotMatch(asked.output, /undefined|NaN/);
 });

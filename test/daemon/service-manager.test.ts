@@ -45,21 +45,34 @@ async function heardByNow({ texts, environment }: Manager): Promise<readonly str
   return texts;
 }
 
-const yaml = (more: string, backend: string) =>
-  `names: {reverse: never}\nservices: {sshd: {listen: ["127.0.0.1:0"], backend: "${backend}"}}\n${more}`;
+const yaml = (more: string, backend: string, ofService = "") =>
+  `names: {reverse: never}\nservices: {sshd: {listen: ["127.0.0.1:0"], backend: "${backend}", ${ofService}}}\n${more}`;
 
-const stops: [how: "drain" | "SIGTERM", process: string, asksForTime: boolean, because: string][] = [
-  ["drain", "onRestart: keep", true, "systemd has begun no stop, and would end one that takes too long"],
-  ["SIGTERM", "onRestart: drain, drainTimeout: 1m", true, "our limit is in the place of its"],
-  ["SIGTERM", "onRestart: drain", false, "its limit is the only one"],
+const stops: [
+  how: "drain" | "SIGTERM",
+  process: string,
+  service: string,
+  asksForTime: boolean,
+  because: string,
+][] = [
+  ["drain", "onRestart: keep", "", true, "systemd has begun no stop, and would end one that takes too long"],
+  ["SIGTERM", "onRestart: drain, drainTimeout: 1m", "", true, "our limit is in the place of its"],
+  [
+    "SIGTERM",
+    "onRestart: drain, drainTimeout: 1m",
+    "drainTimeout: 0",
+    true,
+    "so it is where not all have one",
+  ],
+  ["SIGTERM", "onRestart: drain", "", false, "its limit is the only one"],
 ];
-for (const [how, settings, asksForTime, because] of stops)
-  test(`${how} with ${settings} ${asksForTime ? "asks" : "does not ask"} the service manager for time while a session is left: ${because}`, async (t) => {
+for (const [how, settings, ofService, asksForTime, because] of stops)
+  test(`${how} with ${settings} ${ofService} ${asksForTime ? "asks" : "does not ask"} the service manager for time while a session is left: ${because}`, async (t) => {
     const backend = await startBackend(t);
     const manager = startManager(t);
     const daemon = await RunningDaemon.start(t, {
       services: {},
-      yaml: yaml(`process: {${settings}}\n`, backend.address),
+      yaml: yaml(`process: {${settings}}\n`, backend.address, ofService),
       environment: manager.environment,
     });
     const session = await open(t, daemon.port("sshd"));
