@@ -146,22 +146,21 @@ export class Backends {
   async dial(options: BackendDialOptions): Promise<Dialled> {
     const { health = atOnce, maxPerBackend = Number.POSITIVE_INFINITY, onTurn } = options;
     const deadlineMs = performance.now() + options.connectTimeoutMs;
-    const tried: string[] = [];
     let failed: DialError | undefined;
-    const order = this.#inOrder();
-    const isFull = ({ load }: Backend): boolean => load.sessions >= maxPerBackend;
-    // One that is full now stays so for this client: the others have shared its time among them.
-    const full = maxPerBackend === Number.POSITIVE_INFINITY ? nobody : new Set(order.filter(isFull));
-    let dials = 0;
+    const all = this.#inOrder();
+    // One that is full now stays so for this client: the others share its time among them.
+    const order = all.filter(({ load }) => load.sessions < maxPerBackend);
+    const tried =
+      order.length === all.length ? [] : all.filter((each) => !order.includes(each)).map(fullWords);
     const { resolve } = this.#options;
-    for (const backend of order) {
-      if (full.has(backend) || isFull(backend)) {
-        tried.push(`${printBackend(backend.address)} is full`);
+    for (const [index, backend] of order.entries()) {
+      // Others may have taken its last place while we waited for those before it.
+      if (backend.load.sessions >= maxPerBackend) {
+        tried.push(fullWords(backend));
         continue;
       }
       const leftMs = deadlineMs - performance.now();
-      const connectTimeoutMs = Math.max(1, leftMs / (order.length - full.size - dials));
-      dials += 1;
+      const connectTimeoutMs = Math.max(1, leftMs / (order.length - index));
       const { restsBegun } = backend;
       const isTrial = backend.rests > 0;
       if (isTrial) backend.isOnTrial = true;
@@ -266,7 +265,9 @@ export class Backends {
   }
 }
 
-const nobody: ReadonlySet<Backend> = new Set();
+function fullWords({ address }: Backend): string {
+  return `${printBackend(address)} is full`;
+}
 
 const atOnce: HealthRules = { fall: 1, rise: 1 };
 

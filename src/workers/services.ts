@@ -70,14 +70,12 @@ function targetOf(
   const { send } = proxyProtocol;
   const targetText = addresses.map(printEndpoint).join(", ");
   const before = services.get(name);
-  const known = before?.target.kind === "backend" ? before.target.backends : undefined;
-  const isSame = namesStay && before?.targetText === targetText;
+  const isSame = namesStay && before?.target.kind === "backend" && before.targetText === targetText;
   const target = {
     kind: "backend",
-    backends:
-      isSame && known
-        ? known
-        : new Backends({ addresses, resolve, loadOf: (address) => loads.of(name, address) }),
+    backends: isSame
+      ? before.target.backends
+      : new Backends({ addresses, resolve, loadOf: (address) => loads.of(name, address) }),
     health,
     cutsFallen: health.sessions === "cut",
     ...(maxPerBackend !== undefined && { maxPerBackend: Math.ceil(maxPerBackend / workers) }),

@@ -64,7 +64,7 @@ export interface WorkerOptions {
 const bounds = {
   aclexec: { maxRunning: 64 },
   spawn: { maxRunning: 256 },
-  refusal: { holdMs: 30_000, closeMs: 5000 },
+  closeMs: 5000,
   startBurst: 100,
   keepAliveMs: 60_000,
   nameWarnings: { perPeriod: 100, periodMs: 10_000 },
@@ -106,7 +106,8 @@ export class Worker {
     this.#options = options;
     this.#rooms = roomsFor(options.means);
     const { refused, lingering } = this.#rooms;
-    this.#refusals = new Refusals({ ...bounds.refusal, maxHeld: refused, maxClosing: refused });
+    // What may be held comes with the policy.
+    this.#refusals = new Refusals({ closeMs: bounds.closeMs, holdMs: 0, maxHeld: 0, maxClosing: refused });
     this.#lingers = new Lingers({ maxLingering: lingering });
     this.#datagramListeners = new DatagramListeners({
       journal: options.journal,
